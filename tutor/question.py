@@ -1,0 +1,263 @@
+"""A question of the knowledge base and the strict parser of its file: every fault names file and line.
+
+The format is described in `knowledge/README.md`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+Language = Literal["zh", "en"]
+LANGUAGES: tuple[Language, ...] = ("zh", "en")
+
+HEADINGS = {
+    "zh": ("中文", "完整回答", "易错点", "原文勘误"),
+    "en": ("English", "Full answer", "Common mistakes", "Corrections to the source"),
+}
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$")]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong, and where."""
+
+    path: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.message}"
+
+
+class QuestionError(ValueError):
+    """A question file that cannot be served; `faults` lists every reason."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = faults
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Text(_Strict):
+    """One text in both languages; `text["zh"]` picks one."""
+
+    zh: Line
+    en: Line
+
+    def __getitem__(self, language: Language) -> str:
+        return self.zh if language == "zh" else self.en
+
+
+class Paraphrases(_Strict):
+    """Other ways to ask, by language: indexed, and trained on."""
+
+    zh: list[Line] = Field(min_length=10)
+    en: list[Line] = Field(min_length=10)
+
+    def __getitem__(self, language: Language) -> list[str]:
+        return self.zh if language == "zh" else self.en
+
+
+class Probes(Paraphrases):
+    """Held-out ways to ask, by language: read by tests and benchmarks only."""
+
+    zh: list[Line] = Field(min_length=4)
+    en: list[Line] = Field(min_length=4)
+
+
+class KeyPoints(Paraphrases):
+    """What a complete answer must contain, one sentence each, the same points in both languages."""
+
+    zh: list[Line] = Field(min_length=2)
+    en: list[Line] = Field(min_length=2)
+
+
+class DemoLink(_Strict):
+    """The experiment that answers the question, and the preset that fits."""
+
+    id: Slug
+    preset: Slug
+
+
+class Reference(_Strict):
+    """A source that a reader can open."""
+
+    title: Line
+    authors: Line
+    year: int = Field(ge=1600, le=2100)
+    url: Annotated[str, StringConstraints(pattern=r"^https://\S+$")]
+
+
+class FrontMatter(_Strict):
+    """The metadata above the answer."""
+
+    section: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+[a-z]?$")] | None = None
+    question: Text
+    paraphrases: Paraphrases
+    probes: Probes
+    key_points: KeyPoints
+    demo: DemoLink | None = None
+    related: list[Slug]
+    references: list[Reference] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer in one language, as Markdown."""
+
+    short: str
+    full: str
+    mistakes: str
+    corrections: str | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question with its answers. `meta` is the front matter, `answers` the body by language."""
+
+    id: str
+    topic: str
+    path: str
+    meta: FrontMatter
+    answers: dict[Language, Answer]
+    lines: dict[tuple[Hashable, ...], int]
+
+    def line(self, *location: Hashable) -> int:
+        """The line of a key of the front matter, for messages."""
+        return self.lines.get(location, 1)
+
+
+def parse_question(path: Path, folder: Path) -> Question:
+    """The question in `folder/<topic>/<id>.md`. Raises QuestionError with every fault found."""
+    name = path.relative_to(folder).as_posix()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise QuestionError([Fault(name, 1, f"cannot be read as UTF-8: {error}")]) from error
+    match = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    if match is None:
+        raise QuestionError([Fault(name, 1, "no front matter: the file must start with --- and close it with --- on a line of its own")])
+    body_line = text[: match.end()].count("\n") + 1
+    meta, lines, faults = _front_matter(match.group(1), name)
+    answers, body_faults = _body(text[match.end() :], name, body_line)
+    faults += body_faults
+    if not re.fullmatch(r"[a-z0-9]+(?:-[a-z0-9]+)*", path.stem):
+        faults.append(Fault(name, 1, f"the id {path.stem!r} must be lower-case words joined by hyphens"))
+    if faults or meta is None:
+        raise QuestionError(faults)
+    return Question(path.stem, path.parent.name, name, meta, answers, lines)
+
+
+def _front_matter(text: str, name: str) -> tuple[FrontMatter | None, dict[tuple[Hashable, ...], int], list[Fault]]:
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 2 if error.problem_mark else 1
+        return None, {}, [Fault(name, line, f"front matter is not valid YAML: {error.problem or error}")]
+    lines: dict[tuple[Hashable, ...], int] = {}
+    faults = [Fault(name, line, f"key {key!r} appears twice") for key, line in _locate(node, (), lines)]
+    data: Any = yaml.safe_load(text)
+    try:
+        meta = FrontMatter.model_validate(data)
+    except ValidationError as error:
+        return None, lines, faults + [_schema_fault(name, lines, detail) for detail in error.errors()]
+    if len(meta.key_points.zh) != len(meta.key_points.en):
+        faults.append(Fault(name, lines["key_points",], "key_points: not as many in one language as in the other"))
+    return meta, lines, faults
+
+
+def _locate(node: yaml.Node | None, location: tuple[Hashable, ...], lines: dict[tuple[Hashable, ...], int]) -> Iterator[tuple[str, int]]:
+    """Fills `lines` with the line of every key and item; yields the keys that a mapping holds twice."""
+    if node is None:
+        return
+    # The front matter starts on the second line of the file and marks count from zero.
+    lines.setdefault(location, node.start_mark.line + 2)
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            lines[(*location, key.value)] = key.start_mark.line + 2
+            if key.value in seen:
+                yield key.value, key.start_mark.line + 2
+            seen.add(key.value)
+            yield from _locate(value, (*location, key.value), lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for position, item in enumerate(node.value):
+            yield from _locate(item, (*location, position), lines)
+
+
+def _schema_fault(name: str, lines: dict[tuple[Hashable, ...], int], detail: Any) -> Fault:
+    location = tuple(detail["loc"])
+    known = location
+    while known and known not in lines:
+        known = known[:-1]
+    where = ".".join(map(str, location)) or "front matter"
+    message = {"extra_forbidden": "unknown key", "missing": "missing"}.get(detail["type"], detail["msg"])
+    return Fault(name, lines.get(known, 2), f"{where}: {message}")
+
+
+def _body(text: str, name: str, first_line: int) -> tuple[dict[Language, Answer], list[Fault]]:
+    parts, faults = _split_headings(text, name, first_line)
+    titles = [(level, title) for level, title, _, _ in parts]
+    corrected = (2, HEADINGS["zh"][3]) in titles or (2, HEADINGS["en"][3]) in titles
+    expected = [
+        (1 if position == 0 else 2, heading)
+        for language in LANGUAGES
+        for position, heading in enumerate(HEADINGS[language][: 4 if corrected else 3])
+    ]
+    for position, wanted in enumerate(expected):
+        if position >= len(titles) or titles[position] != wanted:
+            line = parts[position][2] if position < len(parts) else first_line + text.count("\n")
+            found = repr(titles[position][1]) if position < len(titles) else "the end of the file"
+            faults.append(Fault(name, line, f"expected the heading {'#' * wanted[0]} {wanted[1]}, found {found}"))
+            return {}, faults
+    if len(titles) > len(expected):
+        faults.append(Fault(name, parts[len(expected)][2], f"unexpected heading {titles[len(expected)][1]!r}"))
+    for _, title, line, content in parts:
+        if not content:
+            faults.append(Fault(name, line, f"nothing stands under {title!r}"))
+    size = len(expected) // 2
+    answers: dict[Language, Answer] = {}
+    for language, start in zip(LANGUAGES, (0, size), strict=True):
+        texts = [content for _, _, _, content in parts[start : start + size]]
+        answers[language] = Answer(texts[0], texts[1], texts[2], texts[3] if corrected else None)
+    return answers, faults
+
+
+def _split_headings(text: str, name: str, first_line: int) -> tuple[list[tuple[int, str, int, str]], list[Fault]]:
+    """(level, title, line, content) of each # and ## heading outside code, and the faults of fences and dollar signs."""
+    parts: list[tuple[int, str, int, list[str]]] = []
+    faults: list[Fault] = []
+    fence_line: int | None = None
+    block: list[str] = []  # the lines of the current paragraph, code removed
+    for line, content in enumerate([*text.split("\n"), ""], start=first_line):
+        if re.match(r"\s*```", content):
+            fence_line = line if fence_line is None else None
+        elif fence_line is None:
+            block.append(re.sub(r"`[^`]*`", "", content).replace(r"\$", ""))
+            if not content.strip():
+                if "".join(block).count("$") % 2:
+                    faults.append(Fault(name, line - len(block) + 1, "unbalanced $ in this paragraph"))
+                block = []
+            heading = re.fullmatch(r"(#{1,2}) (.+?)\s*", content)
+            if heading:
+                parts.append((len(heading.group(1)), heading.group(2), line, []))
+                continue
+        if parts:
+            parts[-1][3].append(content)
+        elif content.strip():
+            faults.append(Fault(name, line, "text before the first heading"))
+    if fence_line is not None:
+        faults.append(Fault(name, fence_line, "this code fence is never closed"))
+    return [(level, title, line, "\n".join(content).strip()) for level, title, line, content in parts], faults
