@@ -111,9 +111,7 @@ def _comparable(text: str) -> str:
     return "".join(character for character in folded if character.isalnum())
 
 
-def _cross_faults(
-    questions: list[Question], ids: set[str], demos: Mapping[str, Collection[str]] | None
-) -> Iterator[Fault]:
+def _cross_faults(questions: list[Question], ids: set[str], demos: Mapping[str, Collection[str]] | None) -> Iterator[Fault]:
     by_id: dict[str, Question] = {}
     indexed = {
         _comparable(text): question for question in questions for language in LANGUAGES
@@ -139,4 +137,6 @@ def _cross_faults(
                 yield Fault(question.path, question.line("demo", "id"), f"unknown demo {link.id!r}; there are: {', '.join(demos)}")
             elif link.preset not in demos[link.id]:
                 presets = ", ".join(demos[link.id])
-                yield Fault(question.path, question.line("demo", "preset"), f"demo {link.id} has no preset {link.preset!r}; there are: {presets}")
+                yield Fault(
+                    question.path, question.line("demo", "preset"), f"demo {link.id} has no preset {link.preset!r}; there are: {presets}"
+                )

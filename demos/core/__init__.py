@@ -1,0 +1,1 @@
+"""What every demo builds on. Imports neither `tutor`, nor gradio, nor a plotting library: a demo yields data."""

@@ -1,0 +1,115 @@
+"""What a demo is: parameters, a prediction, a run that yields snapshots, a verdict, and code to copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from demos.core.charts import Chart
+from demos.core.parameters import Parameters
+from demos.core.text import Text
+
+if TYPE_CHECKING:
+    import torch
+
+Status = Literal["reproduced", "same_direction", "not_at_this_scale"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Named parameter values; the first preset of a demo is its default. `note` says in one sentence what it is for."""
+
+    label: Text
+    note: Text
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A multiple choice put before the run. Which option is right is computed by the run (`Outcome.answer`), never stored."""
+
+    question: Text
+    options: Mapping[str, Text]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a published number was read."""
+
+    title: str
+    authors: str
+    year: int
+    url: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured number. `spread` is the half-width of its 95 % confidence interval over seeds (None if exact or single)."""
+
+    name: Text
+    value: float
+    spread: float | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """This run's number beside the published one.
+
+    `explanation` says why the status is what it is, and what was different from the publication.
+    """
+
+    status: Status
+    measured: Figure
+    published: Text
+    source: Source
+    explanation: Text
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the last snapshot adds: the verdict, and the key of the prediction's option that this run proved right."""
+
+    verdict: Verdict
+    answer: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a run: share done (0 … 1), what it is doing, charts and figures so far. Only the last one has an outcome."""
+
+    progress: float
+    status: Text
+    charts: tuple[Chart, ...]
+    figures: tuple[Figure, ...] = ()
+    outcome: Outcome | None = None
+
+
+Run = Callable[[Any, "torch.device", "torch.Generator"], Iterator[Snapshot]]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """One experiment. A demo file ends with `DEMO = Demo(...)`; its id is the file's name.
+
+    `run(parameters, device, generator)` yields a snapshot at least every 200 ms, draws all randomness from `generator` (a CPU generator, so that
+    every device sees the same draws), and keeps nothing on the device afterwards. `code(parameters)` is a short plain PyTorch script for the same
+    experiment. `topic` is one of the topics of the knowledge base.
+    """
+
+    topic: str
+    title: Text
+    question: Text
+    look_for: Text
+    scaled_down: Text
+    parameters: type[Parameters]
+    presets: Mapping[str, Preset]
+    predict: Callable[[Any], Prediction]
+    run: Run
+    code: Callable[[Any], str]
+    id: str = ""
+
+    @property
+    def default_preset(self) -> str:
+        return next(iter(self.presets))

@@ -1,0 +1,55 @@
+"""Mean and spread over seeds. A spread is always the half-width of the 95 % confidence interval of the mean (Student's t)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+# Two-sided 95 % quantiles of Student's t for 1 … 30 degrees of freedom.
+_T95 = (
+    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
+    2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
+    2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
+)  # fmt: skip
+
+
+def student_t95(degrees: int) -> float:
+    """The two-sided 95 % quantile of Student's t, to 0.001."""
+    if degrees < 1:
+        raise ValueError(f"Student's t needs at least 1 degree of freedom, got {degrees}")
+    if degrees <= len(_T95):
+        return _T95[degrees - 1]
+    z = 1.959964
+    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean and its spread. The spread is None where there is none to give: fewer than two values, or a value that is not finite.
+
+    A mean over seeds of which one diverged is infinite; a NaN counts as diverged.
+    """
+    if not values:
+        raise ValueError("no values to take the mean of")
+    if not all(math.isfinite(value) for value in values):
+        return math.inf, None
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
+        return mean, None
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return mean, student_t95(len(values) - 1) * math.sqrt(variance / len(values))
+
+
+def mean_and_band(runs: Sequence[Sequence[float]], *, log: bool = False) -> tuple[list[float], list[float], list[float]]:
+    """Mean, low and high at each point of several runs (one per seed) of the same length, as a Line takes them.
+
+    With `log`, mean and interval are those of the logarithms (for a log axis; the values must be positive).
+    """
+    means, lows, highs = [], [], []
+    for column in zip(*runs, strict=True):
+        values = [math.log(value) if value > 0 else math.nan for value in column] if log else column
+        mean, spread = mean_and_spread(values)
+        shown = math.exp if log else float
+        means.append(shown(mean))
+        lows.append(shown(mean - (spread or 0.0)))
+        highs.append(shown(mean + (spread or 0.0)))
+    return means, lows, highs

@@ -1,0 +1,146 @@
+"""The small rooms under every demo: pace, statistics, devices, data, runner."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from demos.core import device as devices
+from demos.core.datasets import load_digits
+from demos.core.demo import Demo, Figure, Outcome, Snapshot, Source, Verdict
+from demos.core.pace import Pace
+from demos.core.parameters import ParameterError, Parameters
+from demos.core.runner import DeadlineReached, run_demo
+from demos.core.statistics import mean_and_band, mean_and_spread, student_t95
+from demos.core.text import same
+
+
+def test_pace_is_due_at_once_and_then_only_after_its_interval(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("demos.core.pace.time.monotonic", lambda: now[0])
+    pace = Pace(0.1)
+    seen = []
+    for now[0] in (100.0, 100.05, 100.11, 100.2, 100.22):
+        seen.append(pace.due())
+    assert seen == [True, False, True, False, True]
+
+
+def test_student_t_equals_scipy():
+    special = pytest.importorskip("scipy.special")
+    for degrees in [*range(1, 40), 60, 120, 1000]:
+        assert student_t95(degrees) == pytest.approx(special.stdtrit(degrees, 0.975), abs=1e-3)
+
+
+def test_spread_is_the_half_width_of_the_interval():
+    mean, spread = mean_and_spread([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert mean == 3
+    assert spread == pytest.approx(2.7764 * math.sqrt(2.5 / 5), rel=1e-4)
+
+
+def test_spread_without_enough_finite_values_is_none():
+    assert mean_and_spread([7.0]) == (7.0, None)
+    assert mean_and_spread([1.0, math.nan, 2.0]) == (math.inf, None)
+    with pytest.raises(ValueError):
+        mean_and_spread([])
+
+
+def test_band_on_a_log_axis_is_that_of_the_logarithms():
+    mean, low, high = mean_and_band([[1.0, 1.0], [100.0, math.inf]], log=True)
+    assert mean[0] == pytest.approx(10) and 0 < low[0] < 10 < high[0]
+    assert mean[1] == low[1] == high[1] == math.inf
+
+
+def test_there_is_always_a_cpu_and_every_device_has_a_name():
+    there = devices.available_devices()
+    assert "cpu" in there and all(there.values())
+    assert devices.pick_device("cpu") == torch.device("cpu")
+    assert str(devices.pick_device()) == next(iter(there))
+    assert "core" in devices.device_label(torch.device("cpu"))
+
+
+def test_several_gpus_are_told_apart(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: f"GPU {i}")
+    assert list(devices.available_devices())[:2] == ["cuda:0", "cuda:1"]
+    assert devices.pick_device("cuda") == torch.device("cuda:0")
+
+
+def test_an_unknown_device_is_refused_with_those_there_are():
+    with pytest.raises(ParameterError, match=r"there are: .*cpu"):
+        devices.pick_device("tpu")
+
+
+def test_digits_are_split_without_overlap_and_standardised():
+    digits = load_digits()
+    assert digits.train_images.shape == (1297, 64) and digits.test_images.shape == (500, 64)
+    assert digits.train_images.mean(0).abs().max() < 1e-5
+    assert digits.train_images.std() == pytest.approx(1, abs=1e-3)
+    assert sorted(digits.train_labels.unique().tolist()) == list(range(10))
+    rows = {tuple(row) for row in digits.train_images.tolist()}
+    assert sum(tuple(row) in rows for row in digits.test_images.tolist()) == 0
+
+
+def test_the_split_follows_the_generator_and_is_fixed_without_one():
+    drawn = [load_digits(generator=torch.Generator().manual_seed(seed)).test_labels for seed in (1, 1, 2)]
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(load_digits(train_count=100).test_labels, load_digits().test_labels)
+    with pytest.raises(ValueError, match="1297"):
+        load_digits(train_count=5000)
+
+
+@dataclass(frozen=True)
+class Nothing(Parameters):
+    pass
+
+
+def counting_demo(steps: int = 3, closed: list[bool] | None = None) -> Demo:
+    def run(parameters, device, generator):
+        try:
+            for step in range(1, steps + 1):
+                drawn = Figure(same("drawn"), torch.rand((), generator=generator).item())
+                verdict = Verdict("reproduced", drawn, same(""), Source("", "", 0, ""), same(""))
+                outcome = Outcome(verdict, "yes") if step == steps else None
+                yield Snapshot(step / steps, same("…"), (), (drawn,), outcome)
+        finally:
+            if closed is not None:
+                closed.append(True)
+
+    none = same("")
+    return Demo("losses", none, none, none, none, Nothing, {}, lambda p: None, run, lambda p: "")
+
+
+def test_a_run_ends_with_the_outcome_and_is_the_same_for_a_seed():
+    drawn = []
+    for seed in (1, 1, 2):
+        frames = list(run_demo(counting_demo(), Nothing(), "cpu", seed))
+        assert [frame.snapshot.progress for frame in frames] == pytest.approx([1 / 3, 2 / 3, 1])
+        assert frames[-1].snapshot.outcome and frames[-1].remaining_s == 0 and "core" in frames[0].device_label
+        drawn.append(frames[-1].snapshot.figures[0].value)
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_stopping_early_closes_the_demo():
+    closed: list[bool] = []
+    frames = run_demo(counting_demo(closed=closed), Nothing(), "cpu")
+    next(frames)
+    assert not closed
+    frames.close()
+    assert closed
+
+
+def test_the_deadline_comes_after_a_frame_and_closes_the_demo():
+    closed: list[bool] = []
+    frames = run_demo(counting_demo(closed=closed), Nothing(), "cpu", deadline_s=-1)
+    next(frames)
+    with pytest.raises(DeadlineReached) as stopped:
+        next(frames)
+    assert closed and "时限" in stopped.value.text.zh
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 1.5, "1", True])
+def test_a_bad_seed_is_refused_before_anything_runs(seed):
+    with pytest.raises(ParameterError, match="seed"):
+        run_demo(counting_demo(), Nothing(), "cpu", seed)

@@ -1,0 +1,319 @@
+"""The command line: ask · demo · evaluate · validate · serve · train. Each room is imported when its command runs.
+
+Wrong input exits with 2 and says what is allowed; anything else that fails exits with 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from tutor.config import SettingError, Settings
+
+if TYPE_CHECKING:
+    from demos.core.demo import Demo
+    from demos.core.parameters import Parameters
+    from demos.core.runner import Frame
+    from tutor.chat import Reply, Tutor
+    from tutor.question import Language
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The deep-learning interview tutor.")
+
+Lang = Annotated[str | None, typer.Option("--lang", help="zh or en.")]
+KnowledgeOption = Annotated[Path | None, typer.Option("--knowledge", help="Folder of the questions.")]
+EncoderOption = Annotated[str | None, typer.Option("--encoder", help="Bundled name, folder or hub id of a sentence-transformers model.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _refuse(message: object, code: int = 2) -> NoReturn:
+    typer.echo(str(message), err=True)
+    raise typer.Exit(code)
+
+
+def _settings(knowledge: Path | None = None, encoder: str | None = None) -> Settings:
+    try:
+        settings = Settings.from_environment()
+    except SettingError as error:
+        _refuse(error)
+    return dataclasses.replace(settings, knowledge=knowledge or settings.knowledge, encoder=encoder or settings.encoder)
+
+
+def _language(raw: str | None) -> Language | None:
+    if raw not in (None, "zh", "en"):
+        _refuse(f"--lang {raw} is not a language here; there are: zh, en")
+    return raw  # type: ignore[return-value]  # narrowed by the line above
+
+
+def _tutor(settings: Settings) -> Tutor:
+    from tutor.calibration import CalibrationError
+    from tutor.chat import Tutor
+    from tutor.encoder import EncoderError
+    from tutor.knowledge import KnowledgeBase, KnowledgeError
+
+    try:
+        knowledge = KnowledgeBase.load(settings.knowledge)
+        for fault in knowledge.faults:
+            typer.echo(f"left out: {fault}", err=True)
+        return Tutor.load(knowledge, settings)
+    except (KnowledgeError, EncoderError, CalibrationError) as error:
+        _refuse(error, 1)
+
+
+@app.command()
+def ask(
+    question: Annotated[str | None, typer.Argument(help="The question.")] = None,
+    as_json: JsonOption = False,
+    lang: Lang = None,
+    batch: Annotated[
+        str | None, typer.Option(help="File with one question a line, or - for standard input; prints one JSON object a line.")
+    ] = None,
+    knowledge: KnowledgeOption = None,
+    encoder: EncoderOption = None,
+) -> None:
+    """Answer a question."""
+    from tutor.chat import MessageError
+
+    language = _language(lang)
+    if (question is None) == (batch is None):
+        _refuse("give a question, or --batch FILE")
+    lines = [question] if question is not None else list(_lines(batch or "-"))
+    tutor = _tutor(_settings(knowledge, encoder))
+    for number, line in enumerate(lines, start=1):
+        try:
+            reply = tutor.reply(line, language=language)
+        except MessageError as error:
+            if batch is None:
+                _refuse(f"{error.text.zh} / {error.text.en}")
+            # One object a line out for each line in: a line that cannot be asked still gets its own.
+            typer.echo(json.dumps({"question": line, "line": number, "error": error.text.en}, ensure_ascii=False))
+            continue
+        if as_json or batch is not None:
+            typer.echo(json.dumps(tutor.record(reply), ensure_ascii=False))
+        else:
+            _print_reply(tutor, reply)
+
+
+def _lines(name: str) -> Iterator[str]:
+    try:
+        content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        yield from content.decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        _refuse(f"--batch {name}: {error}")
+
+
+def _print_reply(tutor: Tutor, reply: Reply) -> None:
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console, language, turn = Console(), reply.turn.language, reply.turn
+    if turn.decision.value != "answer":
+        known = {
+            "zh": ("可能是这些问题：", "这个问题不在收录范围之内。"),
+            "en": ("Did you mean one of these?", "This one is not covered."),
+        }[language]
+        console.print(known[0] if turn.question_ids else known[1])
+        for question in tutor.questions(turn):
+            console.print(f"  {question.meta.section or '–'}  {question.meta.question[language]}")
+        return
+    question = tutor.questions(turn)[0]
+    answer = question.answers[language]
+    headings = {"zh": ("易错点", "原文勘误"), "en": ("Common mistakes", "Corrections to the source")}[language]
+    parts = [f"# {question.meta.question[language]}", answer.short, answer.full, f"## {headings[0]}", answer.mistakes]
+    parts += [f"## {headings[1]}", answer.corrections] if answer.corrections else []
+    parts += [f"- {reference.authors} ({reference.year}). {reference.title}. {reference.url}" for reference in question.meta.references]
+    if question.meta.demo:
+        parts.append(f"▶ `python -m tutor demo {question.meta.demo.id} --preset {question.meta.demo.preset}`")
+    console.print(Markdown("\n\n".join(parts)))
+
+
+@app.command()
+def demo(
+    name: Annotated[str, typer.Argument(metavar="ID", help="The experiment, such as learning_rate_sweep.")],
+    preset: Annotated[str | None, typer.Option(help="A preset; the first if not given.")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter; may be repeated.")] = None,
+    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu; the best one if not given.")] = None,
+    seed: Annotated[int, typer.Option(help="0 … 2147483647.")] = 0,
+    deadline: Annotated[float, typer.Option(help="Seconds after which the run is stopped.")] = 600,
+    as_json: JsonOption = False,
+    lang: Lang = None,
+) -> None:
+    """Run a live experiment on this machine."""
+    from demos.core.parameters import ParameterError
+    from demos.core.registry import load_demos
+    from demos.core.report import report
+    from demos.core.runner import DeadlineReached
+
+    language = _language(lang) or "en"
+    demos = load_demos()
+    if name not in demos:
+        _refuse(f"there is no experiment called {name}; there are: {', '.join(demos)}")
+    found = demos[name]
+    preset = preset or found.default_preset
+    if preset not in found.presets:
+        _refuse(f"{name} has no preset {preset}; there are: {', '.join(found.presets)}")
+    try:
+        parameters = found.parameters.parse({**found.presets[preset].values, **_assignments(changes or [])})
+        frame = _run(found, parameters, device, seed, deadline, language, quiet=as_json)
+    except ParameterError as error:
+        _refuse(error.text[language])
+    except DeadlineReached as error:
+        _refuse(error.text[language], 1)
+    result = report(found, preset, parameters, seed, frame, language)
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+    else:
+        _print_result(result, language)
+
+
+def _assignments(changes: list[str]) -> dict[str, str]:
+    pairs = [change.partition("=") for change in changes]
+    for key, sign, _ in pairs:
+        if not sign:
+            _refuse(f"--set {key}: expected NAME=VALUE")
+    return {key: value for key, _, value in pairs}
+
+
+def _run(found: Demo, parameters: Parameters, device: str | None, seed: int, deadline: float, language: Language, quiet: bool) -> Frame:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from demos.core.runner import run_demo
+
+    frames = run_demo(found, parameters, device, seed, deadline)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=quiet) as progress:
+        task = progress.add_task(found.title[language], total=1.0)
+        frame = None
+        for frame in frames:
+            progress.update(task, completed=frame.snapshot.progress, description=frame.snapshot.status[language])
+    if frame is None:
+        raise RuntimeError(f"demo {found.id} yielded nothing")
+    return frame
+
+
+def _print_result(result: dict[str, Any], language: Language) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    words = {
+        "zh": ("量", "数值", "± 95%", "本次测得", "文献报告", "实际结果"),
+        "en": ("Quantity", "Value", "± 95%", "Measured here", "Published", "Outcome"),
+    }
+    name, value, spread, measured, published, outcome = words[language]
+    console = Console()
+    table = Table(name, value, spread)
+    for figure in result["figures"]:
+        table.add_row(figure["name"], *_number(figure))
+    console.print(table)
+    verdict, source = result["verdict"], result["verdict"]["source"]
+    console.print(f"[bold]{verdict['status'].replace('_', ' ')}[/bold]  ({result['device']}, {result['elapsed_s']:.1f} s)")
+    figure = verdict["measured"]
+    console.print(f"{measured}: {figure['name']} = {' ± '.join(text for text in _number(figure) if text != '–')}", highlight=False)
+    console.print(f"{published}: {verdict['published']} ({source['authors']} {source['year']}, {source['url']})", highlight=False)
+    console.print(f"{outcome}: {result['prediction']['answer']}", highlight=False)
+    console.print(verdict["explanation"], highlight=False)
+
+
+def _number(figure: dict[str, Any]) -> tuple[str, str]:
+    shown = figure["value"] if isinstance(figure["value"], str) else "–" if figure["value"] is None else f"{figure['value']:.4g}"
+    return f"{shown} {figure['unit']}".strip(), "–" if figure["spread"] is None else f"{figure['spread']:.2g}"
+
+
+@app.command()
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="TSV with the columns lang, kind (in, near, far), sections, query.")],
+    as_json: JsonOption = False,
+    knowledge: KnowledgeOption = None,
+    encoder: EncoderOption = None,
+) -> None:
+    """Accuracy@1 and @3, MRR, AUROC and the shares answered and abstained, by language."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tutor.evaluation import evaluate as evaluated
+    from tutor.labelled import LabelledQueryError, load_labelled_queries
+
+    try:
+        rows = load_labelled_queries(file)
+    except LabelledQueryError as error:
+        _refuse(error)
+    tutor = _tutor(_settings(knowledge, encoder))
+    try:
+        figures = evaluated(tutor.retriever, tutor.knowledge, rows)
+    except LabelledQueryError as error:
+        _refuse(error)
+    data = {language: dataclasses.asdict(item) for language, item in figures.items()}
+    if as_json:
+        typer.echo(json.dumps(data))
+        return
+    table = Table("", *data)
+    for name in next(iter(data.values())):
+        table.add_row(name, *(f"{item[name]:.3f}" if isinstance(item[name], float) else str(item[name]) for item in data.values()))
+    Console().print(table)
+
+
+@app.command()
+def validate(knowledge: KnowledgeOption = None) -> None:
+    """Check every question file; each fault is printed as file:line: message."""
+    from demos.core.registry import load_demos
+    from tutor.knowledge import KnowledgeBase, KnowledgeError
+
+    folder = _settings(knowledge).knowledge
+    try:
+        base = KnowledgeBase.load(folder, {name: demo.presets for name, demo in load_demos().items()})
+    except KnowledgeError as error:
+        _refuse(error, 1)
+    for fault in base.faults:
+        typer.echo(f"{folder.name}/{fault}", err=True)
+    typer.echo(f"{len(base.questions)} questions are sound, {len(base.faults)} faults")
+    if base.faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="The first free one from 7860 if not given.")] = None,
+    knowledge: KnowledgeOption = None,
+    encoder: EncoderOption = None,
+    mcp: Annotated[bool, typer.Option("--mcp", help="Serve the Model Context Protocol as well (extra `mcp`).")] = False,
+) -> None:
+    """Start the page."""
+    from tutor.knowledge import KnowledgeError
+    from tutor.ui.app import serve as serve_page
+
+    settings = _settings(knowledge, encoder)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        serve_page(dataclasses.replace(settings, mcp=mcp or settings.mcp), server_port=port)
+    except KnowledgeError as error:
+        _refuse(error, 1)
+
+
+@app.command()
+def train(
+    corpus: Annotated[Path, typer.Option(help="The parallel corpus, a gzipped TSV of zh, en, source.")] = Path(
+        "../shared/data/parallel.zh-en.tsv.gz"
+    ),
+    output: Annotated[Path | None, typer.Option(help="Where the model goes; the shipped one is replaced if not given.")] = None,
+    knowledge: KnowledgeOption = None,
+) -> None:
+    """Make the shipped encoder from the corpus (extra `train`)."""
+    from tutor.encoder import DEFAULT_ENCODER, MODELS
+    from tutor.knowledge import KnowledgeBase
+    from tutor.training.train import TrainingError
+    from tutor.training.train import train as trained
+
+    try:
+        trained(corpus, KnowledgeBase.load(_settings(knowledge).knowledge), output or MODELS / DEFAULT_ENCODER)
+    except TrainingError as error:
+        _refuse(error, 1)
+
+
+if __name__ == "__main__":
+    app()

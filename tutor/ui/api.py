@@ -1,0 +1,86 @@
+"""The HTTP endpoints `ask` and `run_experiment` (and, with the flag, the tools of the MCP server)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import gradio as gr
+from gradio.events import api
+
+from demos.core.demo import Demo
+from demos.core.parameters import ParameterError
+from demos.core.report import report
+from demos.core.runner import run_demo
+from demos.core.text import Language
+from tutor.chat import MessageError
+from tutor.config import Settings
+from tutor.ui import link
+from tutor.ui.loading import Loading
+from tutor.ui.strings import STRINGS
+
+
+def add_api(loading: Loading, demos: Mapping[str, Demo], settings: Settings) -> None:
+    """Adds the endpoints to the current Blocks."""
+
+    def ask(question: str, language: Literal["", "zh", "en"] = "") -> dict[str, Any]:
+        """Answer a deep-learning interview question from the knowledge base.
+
+        Parameters:
+            question: the question in Chinese or English, 1 to 2,000 characters.
+            language: zh or en; empty to take it from the question.
+
+        Returns:
+            question, language, decision (answer, suggest or abstain), confidence in 0 … 1, hits (id, section, cosine score of the five nearest),
+            demo (id and preset, or null), and answer (question, short, full, mistakes and corrections as Markdown, or null).
+        """
+        try:
+            spoken = link.parse_language(language) if language else None
+            tutor = loading.tutor()
+            reply = tutor.reply(question, language=spoken)
+        except (MessageError, ParameterError) as error:
+            raise gr.Error(f"{error.text.zh} / {error.text.en}") from error
+        record = tutor.record(reply)
+        record["answer"] = None
+        if record["decision"] == "answer":
+            found = tutor.questions(reply.turn)[0]
+            answer = found.answers[reply.turn.language]
+            record["answer"] = {"question": found.meta.question[reply.turn.language], **answer.__dict__}
+        return record
+
+    def run_experiment(
+        demo: str, preset: str = "", parameters: dict[str, Any] | None = None, seed: int = 0, language: Literal["zh", "en"] = "en"
+    ) -> dict[str, Any]:
+        """Run a live PyTorch experiment to its end and return its measured figures and verdict.
+
+        Parameters:
+            demo: the id of the experiment.
+            preset: one of its presets; empty for the first.
+            parameters: values that differ from the preset, by name.
+            seed: a whole number in 0 … 2147483647.
+            language: zh or en, for the words in the result.
+
+        Returns:
+            demo, preset, parameters, seed, device, elapsed_s, figures, verdict, prediction (its question, and the option that came true).
+        """
+        try:
+            return run_to_end(demos, demo, preset, parameters, seed, link.parse_language(language), settings.demo_deadline)
+        except ParameterError as error:
+            raise gr.Error(f"{error.text.zh} / {error.text.en}") from error
+
+    api(ask, api_name="ask", concurrency_id="chat")
+    api(run_experiment, api_name="run_experiment", concurrency_id="demo", concurrency_limit=settings.demo_concurrency)
+
+
+def run_to_end(
+    demos: Mapping[str, Demo], name: object, preset: object, parameters: object, seed: object, language: Language, deadline: float
+) -> dict[str, Any]:
+    """The result of a whole run as JSON-ready data. Raises ParameterError and DeadlineReached."""
+    if not isinstance(name, str) or name not in demos:
+        raise ParameterError(STRINGS["error_demo"].format(name=str(name)[:40], known=", ".join(demos)))
+    demo = demos[name]
+    configuration = link.of_preset(demo, str(preset) if preset else demo.default_preset)
+    changed = parameters if isinstance(parameters, dict) else {}
+    values = demo.parameters.parse({**configuration.values, **changed})
+    *_, frame = run_demo(demo, values, None, link.parse_seed(seed), deadline)
+    return report(demo, configuration.preset, values, link.parse_seed(seed), frame, language)

@@ -1,0 +1,334 @@
+"""The tab of the experiments: pick one, set it, predict, run, read the verdict."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from demos.core.demo import Demo
+from demos.core.parameters import ParameterError
+from demos.core.runner import DeadlineReached, Frame, run_demo
+from demos.core.text import Language
+from tutor.config import Settings
+from tutor.knowledge import KnowledgeBase
+from tutor.ui import link, stage
+from tutor.ui.link import Configuration
+from tutor.ui.localized import Localized
+from tutor.ui.on_gpu import on_gpu
+from tutor.ui.parameter_widgets import widget
+from tutor.ui.strings import STRINGS
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The configuration that the widgets were last built from. `times` makes opening the same one again a change."""
+
+    configuration: Configuration
+    times: int = 0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the stage shows, so that it can be kept after a stop and told again in the other language."""
+
+    demo_id: str
+    prediction: Any
+    guess: str | None
+    frame: Frame | None = None
+    state: str = "running"
+    error: str | None = None
+
+
+class DemoTab:
+    """Builds the tab inside the current Blocks and wires it. All state of a visitor lives in `gr.State`."""
+
+    def __init__(
+        self,
+        blocks: gr.Blocks,
+        demos: Mapping[str, Demo],
+        knowledge: KnowledgeBase,
+        settings: Settings,
+        localized: Localized,
+        language: gr.Radio,
+    ) -> None:
+        self.blocks, self.demos, self.knowledge, self.settings = blocks, demos, knowledge, settings
+        self.localized, self.language = localized, language
+        demo = next(iter(demos.values()))
+        first = link.of_preset(demo, demo.default_preset)
+        self.opened = gr.State(Opened(first))
+        self.configuration = gr.State(first)
+        self.shown = gr.State(None)
+        self._build(demo, first, localized.initial)
+        self._wire()
+
+    # --- layout ---
+
+    def _build(self, demo: Demo, first: Configuration, language: Language) -> None:
+        self.demo_choice = self.localized.worded(
+            gr.Radio, "pick_demo", value=demo.id, choices=self._demo_choices(language), elem_classes="pills"
+        )
+        self.header = gr.Markdown(_header(demo, language), elem_id="demo-header")
+        with gr.Row(elem_id="demo-row"):
+            with gr.Column(scale=1, min_width=290, elem_id="demo-controls"):
+                self._build_controls(demo, first, language)
+            with gr.Column(scale=3, min_width=320):
+                self.guess = gr.Radio(**_prediction(demo, first, language), interactive=True, elem_id="prediction", elem_classes="pills")
+                with gr.Row():
+                    self.run_button = self.localized.worded(gr.Button, "run", variant="primary", elem_id="run")
+                    self.stop_button = self.localized.worded(gr.Button, "stop", variant="stop", interactive=False, elem_id="stop")
+                self.stage = self.localized.add(stage.build_stage(language), lambda lang: {"words": stage.words(lang)})
+                with self.localized.worded(gr.Accordion, "code", open=False):
+                    self.code = self.localized.worded(gr.Code, "code_label", value=_code(demo, first), language="python", interactive=False)
+                with self.localized.worded(gr.Accordion, "scaled_down", open=False):
+                    self.scaled_down = gr.Markdown(demo.scaled_down[language])
+                self.query = gr.Textbox(link.to_query(first, demo, language), visible="hidden", elem_id="query")
+                self.share = self.localized.worded(gr.Button, "share", size="sm", elem_id="share")
+                self.questions = self.localized.worded(
+                    gr.Dataset, "answers_questions", components=["textbox"], type="index", layout="gallery",
+                    samples=self._question_samples(demo, language), elem_id="demo-questions",
+                )  # fmt: skip
+
+    def _build_controls(self, demo: Demo, first: Configuration, language: Language) -> None:
+        self.preset_choice = self.localized.worded(
+            gr.Radio, "presets", value=first.preset, choices=_preset_choices(demo, language), interactive=True, elem_classes="pills"
+        )
+        self.preset_note = gr.Markdown(demo.presets[first.preset].note[language], elem_classes="quiet")
+        triggers = [self.blocks.load, self.opened.change, self.language.change]
+        gr.render(inputs=[self.configuration, self.language], triggers=triggers, queue=False)(self._render_parameters)
+        self.device = self.localized.worded(gr.Radio, "device", choices=[], interactive=True, elem_id="device")
+        self.seed = self.localized.worded(
+            gr.Number, "seed", value=0, minimum=0, maximum=2**31 - 1, precision=0, interactive=True, elem_id="seed"
+        )
+
+    def _render_parameters(self, configuration: Configuration, language: Language) -> None:
+        specs = self.demos[configuration.demo_id].parameters.specs()
+        plain = [name for name, spec in specs.items() if not spec.advanced]
+        for name in plain:
+            self._parameter(name, configuration, language)
+        if len(plain) < len(specs):
+            with gr.Accordion(STRINGS["advanced"][language], open=False):
+                for name in specs.keys() - set(plain):
+                    self._parameter(name, configuration, language)
+
+    def _parameter(self, name: str, configuration: Configuration, language: Language) -> None:
+        spec = self.demos[configuration.demo_id].parameters.specs()[name]
+        component = widget(name, spec, configuration.values[name], language)
+
+        def changed(value: object, current: Configuration, language: Language) -> dict[Any, Any]:
+            return self._reconfigured(replace(current, values={**current.values, name: value}), language)
+
+        component.input(
+            changed, [component, self.configuration, self.language], [self.configuration, self.code, self.query],
+            queue=False, show_progress="hidden", trigger_mode="always_last", api_visibility="private",
+        )  # fmt: skip
+
+    # --- what the components show ---
+
+    def _demo_choices(self, language: Language) -> list[tuple[str, str]]:
+        return [(demo.title[language], name) for name, demo in self.demos.items()]
+
+    def _question_ids(self, demo_id: str) -> list[str]:
+        return [name for name, question in self.knowledge.questions.items() if question.meta.demo and question.meta.demo.id == demo_id]
+
+    def _question_samples(self, demo: Demo, language: Language) -> list[list[str]]:
+        return [[self.knowledge.questions[name].meta.question[language]] for name in self._question_ids(demo.id)]
+
+    def question_at(self, configuration: Configuration, position: int) -> str:
+        """The id of the question at a position of the list under the experiment."""
+        return self._question_ids(configuration.demo_id)[position]
+
+    def describe(self, configuration: Configuration, language: Language) -> dict[Any, Any]:
+        """Updates for everything that speaks of the demo and its configuration, in a language."""
+        demo = self.demos[configuration.demo_id]
+        return {
+            self.demo_choice: gr.update(value=demo.id, choices=self._demo_choices(language), label=STRINGS["pick_demo"][language]),
+            self.header: _header(demo, language),
+            self.preset_choice: gr.update(
+                value=configuration.preset, choices=_preset_choices(demo, language), label=STRINGS["presets"][language]
+            ),
+            self.preset_note: demo.presets[configuration.preset].note[language],
+            self.guess: gr.update(**_prediction(demo, configuration, language)),
+            self.scaled_down: demo.scaled_down[language],
+            self.questions: gr.update(samples=self._question_samples(demo, language), label=STRINGS["answers_questions"][language]),
+            self.code: gr.update(value=_code(demo, configuration), label=STRINGS["code_label"][language]),
+            self.query: link.to_query(configuration, demo, language),
+        }
+
+    @property
+    def described(self) -> list[Any]:
+        """The components that `describe` updates."""
+        return [self.demo_choice, self.header, self.preset_choice, self.preset_note, self.guess, self.scaled_down, self.questions, self.code, self.query]  # fmt: skip
+
+    def open(self, configuration: Configuration, opened: Opened, language: Language) -> dict[Any, Any]:
+        """Updates that show a configuration afresh, its stage empty."""
+        return self.describe(configuration, language) | {
+            self.opened: Opened(configuration, opened.times + 1),
+            self.configuration: configuration,
+            self.seed: configuration.seed,
+            self.guess: gr.update(**_prediction(self.demos[configuration.demo_id], configuration, language), value=None),
+            self.stage: gr.update(value=stage.idle(language)),
+            self.shown: None,
+            **self._buttons(running=False),
+        }
+
+    @property
+    def opens(self) -> list[Any]:
+        """The components that `open` updates."""
+        return [*self.described, self.opened, self.configuration, self.seed, self.stage, self.shown, self.run_button, self.stop_button]
+
+    def retell(self, shown: Shown | None, language: Language) -> dict[Any, Any]:
+        """The stage in another language."""
+        value = stage.idle(language) if shown is None else self._tell(shown, language)
+        return {self.stage: gr.update(value=value, words=stage.words(language))}
+
+    def _tell(self, shown: Shown, language: Language) -> str:
+        frame = shown.frame
+        status = {"done": "finished", "stopped": "stopped"}.get(shown.state)
+        text = shown.error or (
+            STRINGS[status][language] if status else frame.snapshot.status[language] if frame else STRINGS["waiting"][language]
+        )
+        return stage.frame(
+            self.demos[shown.demo_id],
+            frame.snapshot if frame else None,
+            language,
+            state=shown.state,
+            status=text,
+            elapsed=frame.elapsed_s if frame else None,
+            remaining=frame.remaining_s if frame else None,
+            device=frame.device_label if frame else "",
+            guess=shown.guess,
+            prediction=shown.prediction,
+        )
+
+    def _buttons(self, running: bool) -> dict[Any, Any]:
+        return {self.run_button: gr.update(interactive=not running), self.stop_button: gr.update(interactive=running)}
+
+    def _reconfigured(self, configuration: Configuration, language: Language) -> dict[Any, Any]:
+        """After a parameter changed: code and link follow, unless the value is refused (the run will say why)."""
+        demo = self.demos[configuration.demo_id]
+        try:
+            demo.parameters.parse(configuration.values)
+        except ParameterError:
+            return {self.configuration: configuration}
+        query = link.to_query(configuration, demo, language)
+        return {self.configuration: configuration, self.code: _code(demo, configuration), self.query: query}
+
+    # --- events ---
+
+    def _wire(self) -> None:
+        running = self.run_button.click(
+            self._run, [self.configuration, self.device, self.seed, self.guess, self.language],
+            [self.stage, self.shown, self.run_button, self.stop_button],
+            concurrency_id="demo", concurrency_limit=self.settings.demo_concurrency, show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+        self.running = running
+        self.stop_button.click(
+            self._stopped, [self.shown, self.language], [self.stage, self.shown, self.run_button, self.stop_button],
+            cancels=[running], queue=False, show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+        self.demo_choice.input(self._pick_demo, [self.demo_choice, self.opened, self.language], self.opens, **self._opening())
+        self.preset_choice.input(self._pick_preset, [self.preset_choice, self.opened, self.language], self.opens, **self._opening())
+        self.seed.input(
+            self._pick_seed, [self.seed, self.configuration, self.language], [self.configuration, self.code, self.query],
+            queue=False, show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+        self.query.change(None, [self.query], None, js="(query) => { history.replaceState(null, '', query) }", api_visibility="private")
+        self.share.click(None, [self.query], None, js=_COPY_LINK, api_visibility="private")
+        self.blocks.load(_devices, None, self.device, show_progress="hidden", api_visibility="private")
+
+    def _opening(self) -> dict[str, Any]:
+        return {"cancels": [self.running], "queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+    def _pick_demo(self, name: str, opened: Opened, language: Language) -> dict[Any, Any]:
+        demo = self.demos[name]
+        return self.open(link.of_preset(demo, demo.default_preset), opened, language)
+
+    def _pick_preset(self, preset: str, opened: Opened, language: Language) -> dict[Any, Any]:
+        return self.open(link.of_preset(self.demos[opened.configuration.demo_id], preset), opened, language)
+
+    def _pick_seed(self, raw: object, configuration: Configuration, language: Language) -> dict[Any, Any]:
+        try:
+            return self._reconfigured(replace(configuration, seed=link.parse_seed(raw)), language)
+        except ParameterError:
+            return {}
+
+    def _run(
+        self, configuration: Configuration, device: str | None, seed: object, guess: str | None, language: Language
+    ) -> Iterator[dict[Any, Any]]:
+        language = link.parse_language(language)
+        demo = self.demos[configuration.demo_id]
+        shown = Shown(demo.id, None, None)
+        try:
+            parameters = demo.parameters.parse(configuration.values)
+            prediction = demo.predict(parameters)
+            shown = replace(shown, prediction=prediction, guess=guess if guess in prediction.options else None)
+            yield self._update(shown, language, running=True)
+            frames = _run_on_gpu(demo.id, configuration.values, device, link.parse_seed(seed), self.settings.demo_deadline)
+            for frame in frames:
+                shown = replace(shown, frame=frame)
+                yield self._update(shown, language, running=True)
+            shown = replace(shown, state="done")
+        except ParameterError as error:
+            shown = replace(shown, state="error", error=error.text[language])
+        except DeadlineReached as error:
+            shown = replace(shown, state="error", error=error.text[language])
+        except Exception as error:
+            log.exception("demo %s failed with %s", demo.id, configuration)
+            reason = f"{type(error).__name__}: {error}"[:300]
+            shown = replace(shown, state="error", error=STRINGS["error_run"][language].format(reason=reason))
+        yield self._update(shown, language, running=False)
+
+    def _update(self, shown: Shown, language: Language, running: bool) -> dict[Any, Any]:
+        return {self.stage: self._tell(shown, language), self.shown: shown, **self._buttons(running)}
+
+    def _stopped(self, shown: Shown | None, language: Language) -> dict[Any, Any]:
+        if shown is None or shown.state != "running":
+            return self._buttons(running=False)
+        return self._update(replace(shown, state="stopped"), language, running=False)
+
+
+@on_gpu
+def _run_on_gpu(demo_id: str, values: Mapping[str, Any], device: str | None, seed: int, deadline: float) -> Iterator[Frame]:
+    """The frames of a run. On ZeroGPU this is another process, so only plain values go in and data come out."""
+    from demos.core.registry import load_demos
+
+    demo = load_demos()[demo_id]
+    yield from run_demo(demo, demo.parameters.parse(values), device, seed, deadline)
+
+
+def _devices() -> Any:
+    from demos.core.device import available_devices
+
+    devices = available_devices()
+    return gr.update(choices=[(label, name) for name, label in devices.items()], value=next(iter(devices)))
+
+
+def _header(demo: Demo, language: Language) -> str:
+    return f"## {demo.question[language]}\n\n{demo.look_for[language]}"
+
+
+def _preset_choices(demo: Demo, language: Language) -> list[tuple[str, str]]:
+    return [(preset.label[language], name) for name, preset in demo.presets.items()]
+
+
+def _prediction(demo: Demo, configuration: Configuration, language: Language) -> dict[str, Any]:
+    prediction = demo.predict(demo.parameters.parse(configuration.values))
+    choices = [(text[language], name) for name, text in prediction.options.items()]
+    return {"choices": choices, "label": STRINGS["prediction"][language].format(question=prediction.question[language])}
+
+
+def _code(demo: Demo, configuration: Configuration) -> str:
+    return demo.code(demo.parameters.parse(configuration.values))
+
+
+# Clipboards need a secure context; where there is none the address bar already holds the link.
+_COPY_LINK = """(query) => {
+  history.replaceState(null, '', query);
+  navigator.clipboard?.writeText(location.origin + location.pathname + query);
+}"""

@@ -1,0 +1,97 @@
+"""The stage of an experiment: one component that draws progress, charts, verdict and figures in the browser from one JSON frame."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from demos.core.charts import to_data
+from demos.core.demo import Demo, Outcome, Snapshot
+from demos.core.text import Language
+from tutor.ui.strings import STRINGS
+
+STATIC = Path(__file__).parent / "static"
+
+_WORDS = (
+    "elapsed", "remaining", "second", "diverged", "download_png", "download_csv", "figures", "figure_name", "figure_value", "figure_spread",
+    "measured", "published", "status_reproduced", "status_same_direction", "status_not_at_this_scale",
+)  # fmt: skip
+
+_TEMPLATE = """
+<section class="stage">
+  <p class="stage-status" role="status" aria-live="polite"></p>
+  <progress max="1" value="0" hidden></progress>
+  <div class="stage-charts"></div>
+  <div class="stage-verdict" hidden></div>
+  <div class="stage-downloads" hidden><button type="button" class="stage-png"></button><button type="button" class="stage-csv"></button></div>
+  <details class="stage-figures" hidden><summary></summary><div class="stage-table"></div></details>
+</section>
+"""
+
+
+def build_stage(language: Language) -> gr.HTML:
+    """The component. Its value is a frame as made by `frame`."""
+    gr.set_static_paths([STATIC])
+    return gr.HTML(
+        value=idle(language),
+        html_template=_TEMPLATE,
+        js_on_load=(STATIC / "stage.js").read_text(encoding="utf-8"),
+        words=words(language),
+        min_height=420,
+        elem_id="stage",
+    )
+
+
+def words(language: Language) -> dict[str, str]:
+    """The words that the stage itself writes, and where its chart library lies (an update replaces all of a component's own properties)."""
+    return {name: STRINGS[name][language] for name in _WORDS} | {"library": f"/gradio_api/file={STATIC / 'echarts.min.js'}"}
+
+
+def idle(language: Language) -> str:
+    """The frame before any run."""
+    return json.dumps({"state": "idle", "status": STRINGS["ready"][language]})
+
+
+def frame(
+    demo: Demo,
+    snapshot: Snapshot | None,
+    language: Language,
+    *,
+    state: str,
+    status: str,
+    elapsed: float | None = None,
+    remaining: float | None = None,
+    device: str = "",
+    guess: str | None = None,
+    prediction: Any = None,
+) -> str:
+    """One frame as JSON. `state` is running, done, stopped or error; times are in seconds; `guess` is the learner's option."""
+    data: dict[str, Any] = {
+        "state": state,
+        "status": status,
+        "elapsed": elapsed,
+        "remaining": remaining,
+        "device": device,
+        "file": demo.id,
+    }
+    if snapshot is not None:
+        data["progress"] = snapshot.progress
+        data["charts"] = to_data(snapshot.charts, language)
+        data["figures"] = to_data(snapshot.figures, language)
+        if snapshot.outcome:
+            data["verdict"] = to_data(snapshot.outcome.verdict, language) | {
+                "prediction": _judged(snapshot.outcome, prediction, guess, language)
+            }
+    return json.dumps(data, ensure_ascii=False, allow_nan=False)
+
+
+def _judged(outcome: Outcome, prediction: Any, guess: str | None, language: Language) -> str:
+    answer = prediction.options[outcome.answer][language]
+    if guess is None:
+        return STRINGS["prediction_none"][language].format(answer=answer)
+    if guess == outcome.answer:
+        return STRINGS["prediction_right"][language].format(answer=answer)
+    return STRINGS["prediction_wrong"][language].format(guess=prediction.options[guess][language], answer=answer)
