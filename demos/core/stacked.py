@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from demos.core.lazy import torch
@@ -29,7 +30,7 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tens
     "relu": (lambda z: z.relu(), lambda out: out.sign()),
     "tanh": (lambda z: z.tanh(), lambda out: 1 - out * out),
     "sigmoid": (lambda z: z.sigmoid(), lambda out: out * (1 - out)),
-    "linear": (lambda z: z, lambda out: torch.ones_like(out)),
+    "linear": (lambda z: z, lambda out: out * 0 + 1),
 }
 EPSILON = 1e-5  # in batch normalisation, as in torch.nn.BatchNorm1d
 
@@ -79,7 +80,7 @@ class StackedMLP:
         index = torch.tensor(starts)
         self.weights: list[Tensor] = []  # (K, out, in)
         self.biases: list[Tensor] = []  # (K, out)
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in pairwise(sizes):
             drawn = torch.randn(max(starts) + 1, fan_out, fan_in, generator=generator) * (gain / fan_in**0.5)
             self.weights.append(drawn[index].to(self.device))
             self.biases.append(torch.zeros(self.count, fan_out, device=self.device))
@@ -177,7 +178,7 @@ class StackedMLP:
         kinds = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "linear": nn.Identity}
         layers: list[nn.Module] = []
         with torch.no_grad():
-            for i, (fan_in, fan_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+            for i, (fan_in, fan_out) in enumerate(pairwise(self.sizes)):
                 biased = i == self.hidden or not self.batch_norm
                 linear = nn.Linear(fan_in, fan_out, bias=biased, device=self.device)
                 linear.weight.copy_(self.weights[i][k])
