@@ -16,6 +16,7 @@ RATES = torch.logspace(-3, 0, 24)
 STEPS = 300
 BATCH = 32
 SIZES = (64, 32, 10)
+Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 def measure() -> dict[str, Any]:
@@ -48,7 +49,7 @@ def measure() -> dict[str, Any]:
     }
 
 
-def _timed(train: Callable[[list], torch.Tensor], data: list) -> tuple[float, torch.Tensor]:
+def _timed(train: Callable[[list[Batch]], torch.Tensor], data: list[Batch]) -> tuple[float, torch.Tensor]:
     started = time.perf_counter()
     losses = train(data)
     return time.perf_counter() - started, losses
@@ -58,7 +59,7 @@ def _network() -> StackedMLP:
     return StackedMLP(SIZES, [0] * len(RATES), torch.Generator().manual_seed(0))
 
 
-def _stacked(data: list) -> torch.Tensor:
+def _stacked(data: list[Batch]) -> torch.Tensor:
     network = _network()
     optimizer = SGD(network, RATES)
     for x, y in data:
@@ -67,7 +68,7 @@ def _stacked(data: list) -> torch.Tensor:
     return losses
 
 
-def _loop(data: list) -> torch.Tensor:
+def _loop(data: list[Batch]) -> torch.Tensor:
     start, losses = _network(), []
     for k, rate in enumerate(RATES.tolist()):
         network = start.to_sequential(k)
@@ -75,7 +76,7 @@ def _loop(data: list) -> torch.Tensor:
         for x, y in data:
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(network(x), y)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         losses.append(loss.detach())
     return torch.stack(losses)

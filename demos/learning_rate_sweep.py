@@ -7,17 +7,18 @@ and seed k % seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Protocol
 
-from demos.core.charts import Axis, Line, LineChart, Rule
+from demos.core.charts import Axis, Line, LineChart, Role, Rule
 from demos.core.datasets import CLASSES, PIXELS, load_digits
-from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Verdict
+from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.pace import Pace
-from demos.core.parameters import Parameters, choice, integer, real
-from demos.core.stacked import SGD, Adam, StackedMLP
+from demos.core.parameters import Parameters, choice, integer, mode, real
+from demos.core.stacked import SGD, Adam, Stack, StackedMLP
 from demos.core.statistics import mean_and_band, mean_and_spread
 from demos.core.text import Text, same
 
@@ -32,7 +33,7 @@ SHOWN_CURVES = 10
 
 @dataclass(frozen=True)
 class Rates(Parameters):
-    task: str = choice(
+    task: str = mode(
         "network",
         {
             "network": Text("数字识别网络", "digit network"),
@@ -43,15 +44,18 @@ class Rates(Parameters):
         help=Text("要训练什么，或用哪种办法找学习率。", "What is trained, or how a rate is looked for."),
     )
     low: float = real(
-        0.001, 1e-6, 0.1, log=True, label=Text("最小学习率", "Lowest rate"), help=Text("网格的左端。", "Left end of the grid.")
+        0.003, 1e-6, 0.1, log=True, label=Text("最小学习率", "Lowest rate"), help=Text("网格的左端。", "Left end of the grid.")
     )
     high: float = real(
         30.0, 0.2, 1000, log=True, label=Text("最大学习率", "Highest rate"), help=Text("网格的右端。", "Right end of the grid.")
     )
     count: int = integer(
-        24, 5, 36, label=Text("学习率个数", "Learning rates"),
+        36,
+        5,
+        36,
+        label=Text("学习率个数", "Learning rates"),
         help=Text("对数等距，全部同时训练。", "Evenly spaced on a log scale, all trained at once."),
-    )  # fmt: skip
+    )
     optimizer: str = choice(
         "sgd",
         {"sgd": same("SGD"), "momentum": Text("SGD + 动量", "SGD + momentum"), "adam": same("Adam")},
@@ -70,41 +74,72 @@ class Rates(Parameters):
         help=Text("训练中学习率怎么变；范围测试用自己的调度。", "How the rate changes while training; the range test has its own."),
     )
     steps: int = integer(
-        300, 20, 1000, step=20, label=Text("步数", "Steps"), help=Text("每个网络走多少步。", "Steps that each network takes.")
+        600, 20, 1000, step=20, label=Text("步数", "Steps"), help=Text("每个网络走多少步。", "Steps that each network takes.")
     )
     seeds: int = integer(
-        5, 5, 8, label=Text("种子数", "Seeds"),
+        5,
+        5,
+        8,
+        label=Text("种子数", "Seeds"),
         help=Text("每个学习率用几组不同的初始权重和小批量。", "Initial weights and batches tried for each rate."),
-    )  # fmt: skip
+        advanced=True,
+    )
     curvature: float = real(
-        10.0, 0.1, 1000, log=True, label=Text("最大曲率 λmax", "Largest curvature λmax"),
+        10.0,
+        0.1,
+        1000,
+        log=True,
+        label=Text("最大曲率 λmax", "Largest curvature λmax"),
         help=Text("二次函数最陡方向的曲率。", "Curvature of the quadratic's steepest direction."),
-    )  # fmt: skip
+        modes=("quadratic",),
+    )
     condition: float = real(
-        20.0, 1, 10000, log=True, label=Text("条件数 κ", "Condition number κ"),
+        20.0,
+        1,
+        10000,
+        log=True,
+        label=Text("条件数 κ", "Condition number κ"),
         help=Text("二次函数最陡与最平方向曲率之比。", "Steepest over flattest curvature of the quadratic."),
-    )  # fmt: skip
+        modes=("quadratic",),
+    )
     momentum: float = real(
-        0.9, 0, 0.99, advanced=True, label=Text("动量 β", "Momentum β"),
-        help=Text("仅用于“SGD + 动量”。", "Only for SGD + momentum."),
-    )  # fmt: skip
+        0.9, 0, 0.99, advanced=True, label=Text("动量 β", "Momentum β"), help=Text("仅用于“SGD + 动量”。", "Only for SGD + momentum.")
+    )
     width: int = integer(
-        32, 4, 64, advanced=True, label=Text("隐藏单元", "Hidden units"), help=Text("网络的宽度。", "Width of the network.")
+        32,
+        4,
+        64,
+        advanced=True,
+        label=Text("隐藏单元", "Hidden units"),
+        help=Text("网络的宽度。", "Width of the network."),
+        modes=("network", "range-test"),
     )
     batch: int = integer(
-        32, 1, 64, advanced=True, label=Text("批大小", "Batch size"), help=Text("每步用多少张图。", "Images in each step.")
+        32,
+        1,
+        64,
+        advanced=True,
+        label=Text("批大小", "Batch size"),
+        help=Text("每步用多少张图。", "Images in each step."),
+        modes=("network", "range-test"),
     )
 
 
 PRESETS = {
     "network": Preset(
         Text("网络", "Network"),
-        Text("24 个学习率 × 5 个种子的小网络一起训练：太小走不动，太大学不会。", "24 rates × 5 seeds trained at once: too small crawls, too large breaks."),
+        Text(
+            "36 个学习率 × 5 个种子的小网络一起训练：太小走不动，太大学不会。",
+            "36 rates × 5 seeds trained at once: too small crawls, too large breaks.",
+        ),
         {"task": "network"},
     ),
     "quadratic": Preset(
         Text("二次函数", "Quadratic"),
-        Text("曲率已知的碗：理论说恰在 2/λmax 发散，量一量。", "A bowl of known curvature: theory says it diverges at exactly 2/λmax. Measure it."),
+        Text(
+            "曲率已知的碗：理论说恰在 2/λmax 发散，量一量。",
+            "A bowl of known curvature: theory says it diverges at exactly 2/λmax. Measure it.",
+        ),
         {"task": "quadratic", "low": 0.001, "high": 1.0, "steps": 200},
     ),
     "range-test": Preset(
@@ -119,6 +154,10 @@ SMITH = Source("Cyclical Learning Rates for Training Neural Networks", "Leslie N
 
 
 # ---- what is trained -------------------------------------------------------------------------------------------------
+
+
+class _Problem(Stack, Protocol):
+    def gradients(self, step: int) -> tuple[Tensor, list[Tensor]]: ...
 
 
 class _DigitNetworks:
@@ -161,14 +200,14 @@ class _Quadratics:
         return self.value() / self._first, [torch.bmm(self._matrices, self._w)]
 
 
-def _optimizer(p: Rates, problem: _DigitNetworks | _Quadratics, rates: Sequence[float]) -> SGD | Adam:
+def _optimizer(p: Rates, problem: _Problem, rates: Sequence[float]) -> SGD | Adam:
     each = torch.tensor(rates).repeat_interleave(p.seeds)
     if p.optimizer == "adam":
         return Adam(problem, each)
     return SGD(problem, each, p.momentum if p.optimizer == "momentum" else 0.0)
 
 
-def _descend(p: Rates, problem: _DigitNetworks | _Quadratics, rates: Sequence[float], factors: Sequence[float]) -> Iterator[Tensor]:
+def _descend(p: Rates, problem: _Problem, rates: Sequence[float], factors: Sequence[float]) -> Iterator[Tensor]:
     """One step for each factor, which multiplies all rates. Yields the losses so far (steps, rates, seeds), the last time at the end."""
     optimizer, history, pace = _optimizer(p, problem, rates), [], Pace()
     for step, factor in enumerate(factors):
@@ -205,27 +244,28 @@ class _Frame:
     y: Axis
     title: Text
 
-    def line(self, name: Text, role: str, rates: Sequence[float], losses: Tensor) -> Line:
+    def line(self, name: Text, role: Role, rates: Sequence[float], losses: Tensor) -> Line:
         """Mean and band over seeds of losses (rates, seeds). What rises above the axis or is not a number has diverged."""
-        shown = losses.double().clamp_min(self.y.low).nan_to_num(math.inf)
-        shown = shown.where(shown <= self.y.high, math.inf)
-        mean, low, high = mean_and_band(shown.T.tolist(), log=True)
-        return Line(name, role, rates, mean, low, [min(value, math.inf if value == math.inf else self.y.high) for value in high])
+        floor, ceiling = self.y.low or 0.0, self.y.high or math.inf
+        shown = losses.double().nan_to_num(math.inf).clamp_min(floor)
+        mean, low, high = mean_and_band(shown.where(shown <= ceiling, math.inf).T.tolist(), log=True)
+        return Line(name, role, rates, mean, low, high)
 
     def by_rate(self, lines: Sequence[Line], rules: Sequence[Rule] = ()) -> LineChart:
         x = Axis(Text("学习率（对数）", "learning rate (log)"), log=True, low=self.p.low, high=self.p.high)
-        summary = Text("损失随学习率的变化：", "Loss against learning rate: ")
-        ends = [line.y[-1] for line in lines] or [0.0]
-        tail = Text("最大的学习率已发散。", "the largest rate diverges.") if math.isinf(ends[0]) else Text("最大的学习率没有发散。", "the largest rate does not diverge.")
         if not lines:
-            tail = Text("还没有数据。", "no data yet.")
-        return LineChart(self.title, x, self.y, tuple(lines), Text(summary.zh + tail.zh, summary.en + tail.en), tuple(rules))
+            summary = Text("还没有数据。", "No data yet.")
+        elif math.isinf(tuple(lines[-1].y)[-1]):
+            summary = Text("损失随学习率先降后升，最大的学习率已发散。", "Loss falls with the rate, then rises; the largest rate diverges.")
+        else:
+            summary = Text("损失随学习率的变化，最大的学习率没有发散。", "Loss against rate; the largest rate does not diverge.")
+        return LineChart(self.title, x, self.y, tuple(lines), summary, tuple(rules))
 
     def by_step(self, rates: Sequence[float], history: Tensor) -> LineChart:
-        """Loss curves of some of the rates, from small (light) to large (dark); each point is the mean of a stretch of steps and seeds."""
+        """Loss curves of some of the rates, from small (shade 0) to large (shade 1); each point is the mean of a stretch of steps and seeds."""
         steps, lines = len(history), []
         edges = sorted({round(i * steps / 40) for i in range(41)})
-        stretches = torch.stack([history[a:b].mean(0) for a, b in zip(edges, edges[1:], strict=False)]) if steps else history
+        stretches = torch.stack([history[a:b].mean(0) for a, b in pairwise(edges)]) if steps else history
         chosen = sorted({round(i * (len(rates) - 1) / (SHOWN_CURVES - 1)) for i in range(SHOWN_CURVES)})
         for i in chosen if steps else ():
             line = self.line(same(f"{rates[i]:.2g}"), "first", edges[1:], stretches[:, i])
@@ -235,7 +275,9 @@ class _Frame:
             Axis(Text("训练步", "training step"), low=0, high=self.p.steps),
             self.y,
             tuple(lines),
-            Text(f"{len(lines)} 条曲线，颜色越深学习率越大。", f"{len(lines)} curves; the darker, the larger the rate."),
+            Text(
+                f"{len(lines)} 条曲线，从紫到黄绿，学习率从小到大。", f"{len(lines)} curves, from violet to yellow-green as the rate grows."
+            ),
         )
 
 
@@ -277,21 +319,27 @@ def _run_network(p: Rates, device: torch.device, generator: torch.Generator) -> 
     for history in _descend(p, _DigitNetworks(p, p.count, device, generator), rates, _factors(p)):
         line = frame.line(Text(f"第 {len(history)} 步", f"step {len(history)}"), "first", rates, _recent(history))
         charts = (frame.by_rate([line]), frame.by_step(rates, history))
-        status = Text(f"{p.count * p.seeds} 个网络，第 {len(history)}/{p.steps} 步", f"{p.count * p.seeds} networks, step {len(history)}/{p.steps}")
+        status = Text(
+            f"{p.count * p.seeds} 个网络，第 {len(history)}/{p.steps} 步", f"{p.count * p.seeds} networks, step {len(history)}/{p.steps}"
+        )
         yield Snapshot(0.98 * len(history) / p.steps, status, charts)
 
     pairs = _best_and_edge(rates, _recent(history))
     best, best_spread = mean_and_spread([best for best, _ in pairs])
     edge, edge_spread = mean_and_spread([edge for _, edge in pairs])
-    rules = [
-        Rule(Text(f"{name.zh} {value:.2g}", f"{name.en} {value:.2g}"), value, role)
-        for name, value, role in ((Text("最好", "best"), best, "second"), (Text("边缘", "edge"), edge, "warning"))
-        if math.isfinite(value)
-    ]
+    rules = []
+    if math.isfinite(best):
+        rules.append(Rule(Text(f"最好 {best:.2g}", f"best {best:.2g}"), best, "second"))
+    if math.isfinite(edge):
+        rules.append(Rule(Text(f"边缘 {edge:.2g}", f"edge {edge:.2g}"), edge, "warning"))
     figures = (
         Figure(Text("损失最低的学习率", "Rate of the lowest loss"), best, best_spread),
         Figure(Text("还能训练的最大学习率", "Largest rate that still trains"), edge, edge_spread),
-        Figure(Text("最好学习率的损失", "Loss at the best rate"), *mean_and_spread(_recent(history).nan_to_num(math.inf).amin(0).tolist()), unit="nats"),
+        Figure(
+            Text("最好学习率的损失", "Loss at the best rate"),
+            *mean_and_spread(_recent(history).nan_to_num(math.inf).amin(0).tolist()),
+            unit="nats",
+        ),
     )
     charts = (frame.by_rate([line], rules), frame.by_step(rates, history))
     outcome = _judge_network([edge / best if math.isfinite(edge) else math.inf for best, edge in pairs], rates)
@@ -302,7 +350,7 @@ def _judge_network(ratios: Sequence[float], rates: Sequence[float]) -> Outcome:
     """Reproduced: the interval of edge/best lies at or below 2. Same direction: below 10 (the same order of magnitude)."""
     mean, spread = mean_and_spread(ratios)
     _, upper, _ = _interval(ratios)
-    status = "reproduced" if upper <= 2 else "same_direction" if upper < 10 else "not_at_this_scale"
+    status: Status = "reproduced" if upper <= 2 else "same_direction" if upper < 10 else "not_at_this_scale"
     if math.isinf(mean):
         why = Text(
             "至少有一个种子在这个范围里找不到边缘：要么没有一个学习率把损失降到瞎猜的一半以下，要么最大的学习率仍能训练。请增加步数或改变范围再试。",
@@ -313,14 +361,25 @@ def _judge_network(ratios: Sequence[float], rates: Sequence[float]) -> Outcome:
         step = rates[1] / rates[0]
         why = Text(
             f"还能训练的最大学习率是最好学习率的 {mean:.2g} 倍（相邻网格点相差 {step:.2g} 倍，更细分辨不出）。"
-            + ("最好的学习率紧挨着悬崖，与经验法则一致。" if status == "reproduced" else "小网络在悬崖前还有一段“勉强能训练”的区域：损失降到瞎猜的一半以下就算能训练，但已远不如最好的；原法则来自更大的网络和更长的训练。"),
+            + (
+                "最好的学习率紧挨着悬崖，与经验法则一致。"
+                if status == "reproduced"
+                else "小网络在悬崖前还有一段“勉强能训练”的区域：损失降到瞎猜的一半以下就算能训练，但已远不如最好的；原法则来自更大的网络和更长的训练。"
+            ),
             f"The largest rate that still trains is {mean:.2g} times the best one (neighbours on the grid differ by {step:.2g}, so nothing finer can be told). "
-            + ("The best rate sits close to the cliff, as the rule of thumb says." if status == "reproduced" else "Before the cliff this small network has a stretch where it still trains, below half the loss of guessing, but far worse than at its best; the rule comes from larger networks and longer training."),
-        )  # fmt: skip
+            + (
+                "The best rate sits close to the cliff, as the rule of thumb says."
+                if status == "reproduced"
+                else "Before the cliff this small network has a stretch where it still trains, below half the loss of guessing, but far worse than at its best; the rule comes from larger networks and longer training."
+            ),
+        )
     verdict = Verdict(
         status,
         Figure(Text("能训练的最大学习率 ÷ 最好学习率", "Largest rate that trains ÷ best rate"), mean, spread, "×"),
-        Text("最优学习率通常在能收敛的最大学习率的 2 倍以内", "the optimum is usually within a factor of two of the largest rate that converges"),
+        Text(
+            "最优学习率通常在能收敛的最大学习率的 2 倍以内",
+            "the optimum is usually within a factor of two of the largest rate that converges",
+        ),
         SMITH,
         why,
     )
@@ -336,44 +395,45 @@ def _limit(p: Rates) -> float:
     return (2 * (1 + p.momentum) if p.optimizer == "momentum" else 2) / p.curvature
 
 
-def _grows(p: Rates, device: torch.device, generator: torch.Generator, rates: Sequence[float]) -> Iterator[Tensor | None]:
-    """Whether the gradient's norm grows over the second half of 400 steps (rates, seeds); None while it is not known yet.
+def _grows(
+    p: Rates, device: torch.device, generator: torch.Generator, rates: Sequence[float], waiting: Snapshot
+) -> Generator[Snapshot, None, Tensor]:
+    """Whether the gradient's norm grows over the second half of 400 steps (rates, seeds).
 
     The gradient, not the loss, as it weighs the steepest direction most, and that is the one that breaks away.
     """
     problem, pace = _Quadratics(p, len(rates), device, generator), Pace()
     optimizer = _optimizer(p, problem, rates)
-    for step in range(400):
+    norms = []
+    for step in range(401):
         _, gradients = problem.gradients(step)
-        if step == 200:
-            halfway = gradients[0].norm(dim=(1, 2))
+        if step in (200, 400):
+            norms.append(gradients[0].norm(dim=(1, 2)))
         optimizer.step(gradients)
         if pace.due():
-            yield None
-    end = problem.gradients(0)[1][0].norm(dim=(1, 2))
-    yield ~(end <= halfway).cpu().view(len(rates), p.seeds)
+            yield waiting
+    shrinks: Tensor = norms[1] <= norms[0]
+    return ~shrinks.cpu().view(len(rates), p.seeds)  # so that NaN counts as growing
 
 
-def _find_edge(p: Rates, device: torch.device, seed: int, rates: Sequence[float]) -> Iterator[list[float] | None]:
+def _find_edge(
+    p: Rates, device: torch.device, generator: torch.Generator, rates: Sequence[float], waiting: Snapshot
+) -> Generator[Snapshot, None, list[float]]:
     """The rate at which each seed's quadratic begins to diverge: four grids, each between two neighbours of the last.
 
-    A seed whose edge lies outside the range gets inf (no rate diverges) or 0 (all do). Yields None while at work.
+    If the edge lies outside the range, each seed gets inf (not even the largest rate diverges) or 0 (even the smallest does).
     """
+    seed = int(torch.randint(2**31, (), generator=generator))  # all four grids search on the same quadratics
     for _ in range(4):
-        grows: Tensor | None = None
-        for grows in _grows(p, device, torch.Generator().manual_seed(seed), rates):
-            yield None
-        assert grows is not None
-        every, none = grows.all(1).tolist(), (~grows).all(1).tolist()
-        calm = next((i for i in range(len(rates) - 1, -1, -1) if none[i] and all(none[: i + 1])), None)
-        wild = next((i for i in range(len(rates)) if every[i] and all(every[i:])), None)
-        if calm is None or wild is None:
-            yield [math.inf if wild is None else 0.0] * p.seeds
-            return
+        grows = yield from _grows(p, device, torch.Generator().manual_seed(seed), rates, waiting)
+        calm = [i for i in range(len(rates)) if not grows[: i + 1].any()]
+        wild = [i for i in range(len(rates)) if grows[i:].all()]
+        if not calm or not wild:
+            return [0.0 if wild else math.inf] * p.seeds
         first = [column.index(True) for column in grows.T.tolist()]
         edges = [math.sqrt(rates[i] * rates[i - 1]) for i in first]
-        rates = _grid(rates[calm], rates[wild], max(p.count, 12))
-    yield edges
+        rates = _grid(rates[calm[-1]], rates[wild[0]], max(p.count, 12))
+    return edges
 
 
 def _run_quadratic(p: Rates, device: torch.device, generator: torch.Generator) -> Iterator[Snapshot]:
@@ -387,10 +447,8 @@ def _run_quadratic(p: Rates, device: torch.device, generator: torch.Generator) -
         charts = (frame.by_rate([line], rules), frame.by_step(rates, history))
         yield Snapshot(0.5 * len(history) / p.steps, Text(f"第 {len(history)}/{p.steps} 步", f"step {len(history)}/{p.steps}"), charts)
 
-    edges: list[float] | None = None
-    for looks, edges in enumerate(_find_edge(p, device, int(torch.randint(2**31, (), generator=generator)), rates)):
-        yield Snapshot(min(0.98, 0.5 + 0.02 * looks), Text("用更细的网格逼近发散点（恒定学习率）", "Closing in on the edge with finer grids (constant rate)"), charts)
-    assert edges is not None
+    searching = Text("用更细的网格逼近发散点（恒定学习率）", "Closing in on the edge with finer grids (constant rate)")
+    edges = yield from _find_edge(p, device, generator, rates, Snapshot(0.6, searching, charts))
     outcome = _judge_quadratic(p, edges)
     best = [rates[i] for i in history[-1].nan_to_num(math.inf).argmin(0).tolist()]
     figures = (
@@ -398,7 +456,10 @@ def _run_quadratic(p: Rates, device: torch.device, generator: torch.Generator) -
         Figure(Text("开始发散的学习率", "Rate where it begins to diverge"), *mean_and_spread(edges)),
         Figure(Text("理论值", "Theory"), _limit(p)),
         Figure(Text("网格上最快的学习率", "Fastest rate on the grid"), *mean_and_spread(best)),
-        Figure(Text("理论上最快 2/(λmax+λmin)（恒定 SGD）", "Fastest in theory, 2/(λmax+λmin) (constant SGD)"), 2 / (p.curvature * (1 + 1 / p.condition))),
+        Figure(
+            Text("理论上最快 2/(λmax+λmin)（恒定 SGD）", "Fastest in theory, 2/(λmax+λmin) (constant SGD)"),
+            2 / (p.curvature * (1 + 1 / p.condition)),
+        ),
     )
     yield Snapshot(1, Text("完成", "Done"), charts, figures, outcome)
 
@@ -408,9 +469,7 @@ def _judge_quadratic(p: Rates, edges: Sequence[float]) -> Outcome:
     mean, spread = mean_and_spread([edge * p.curvature for edge in edges])
     expected = _limit(p) * p.curvature
     holds = abs(mean - expected) <= (spread or 0) + 0.001 * expected and p.optimizer != "adam"
-    found = Text(
-        f"实测发散点 × λmax = {mean:.5g}，理论值 {expected:.5g}。", f"Measured edge × λmax = {mean:.5g}, theory {expected:.5g}. "
-    )  # fmt: skip
+    found = Text(f"实测发散点 × λmax = {mean:.5g}，理论值 {expected:.5g}。", f"Measured edge × λmax = {mean:.5g}, theory {expected:.5g}. ")
     if p.optimizer == "adam":
         why = Text(
             "Adam 把每一步归一化到约等于学习率的长度，所以 2/λmax 管不到它：学习率大时它在谷底两侧来回摆动，而不是指数爆炸；量到的“发散点”只说明后半程梯度没有变小。",
@@ -424,13 +483,20 @@ def _judge_quadratic(p: Rates, edges: Sequence[float]) -> Outcome:
         )
     else:
         why = Text(
-            found.zh + "最陡方向每步乘以 1−ηλmax，绝对值一超过 1 就指数增长；条件数只决定收敛快慢，不改变发散点。" + ("图中曲线用了学习率调度，发散点用恒定学习率量。" if p.schedule != "constant" else ""),
-            found.en + "Each step multiplies the steepest direction by 1−ηλmax; once that exceeds 1 in size it grows exponentially. The condition number sets the speed, "
-            "not the edge." + (" The curves follow the schedule; the edge is measured at a constant rate." if p.schedule != "constant" else ""),
-        )  # fmt: skip
+            found.zh
+            + "最陡方向每步乘以 1−ηλmax，绝对值一超过 1 就指数增长；条件数只决定收敛快慢，不改变发散点。"
+            + ("图中曲线用了学习率调度，发散点用恒定学习率量。" if p.schedule != "constant" else ""),
+            found.en
+            + "Each step multiplies the steepest direction by 1−ηλmax; once that exceeds 1 in size it grows exponentially. The condition number sets the speed, "
+            "not the edge."
+            + (" The curves follow the schedule; the edge is measured at a constant rate." if p.schedule != "constant" else ""),
+        )
     options = {"one": 1.0, "two": 2.0, "four": 4.0}
     answer = min(options, key=lambda key: abs(math.log(mean / options[key]))) if 0 < mean < math.inf else "none"
-    published = Text("每个方向都须满足 0 < ηλ < 2，即 η < 2/λmax（有动量时 2(1+β)/λmax）", "every direction needs 0 < ηλ < 2, so η < 2/λmax (with momentum 2(1+β)/λmax)")
+    published = Text(
+        "每个方向都须满足 0 < ηλ < 2，即 η < 2/λmax（有动量时 2(1+β)/λmax）",
+        "every direction needs 0 < ηλ < 2, so η < 2/λmax (with momentum 2(1+β)/λmax)",
+    )
     measured = Figure(Text("发散点 × λmax", "Edge × λmax"), mean, spread)
     return Outcome(Verdict("reproduced" if holds else "not_at_this_scale", measured, published, GOH, why), answer)
 
@@ -457,7 +523,9 @@ def _run_range_test(p: Rates, device: torch.device, generator: torch.Generator) 
         points = sorted({round(i * (len(smoothed) - 1) / 59) for i in range(60)})
         test = frame.line(test_name, "first", [rising[i] for i in points], smoothed[points])
         now = rising[len(history) - 1]
-        yield Snapshot(0.3 * len(history) / p.steps, Text(f"学习率升到 {now:.2g}", f"the rate has risen to {now:.2g}"), (frame.by_rate([test]),))
+        yield Snapshot(
+            0.3 * len(history) / p.steps, Text(f"学习率升到 {now:.2g}", f"the rate has risen to {now:.2g}"), (frame.by_rate([test]),)
+        )
 
     turns = [rising[i] for i in smoothed.nan_to_num(math.inf).argmin(0).tolist()]
     turn, turn_spread = mean_and_spread(turns)
@@ -487,7 +555,7 @@ def _judge_range_test(ratios: Sequence[float]) -> Outcome:
     """Reproduced: the interval of best/turn lies within ¼ … 1, the band that the rule suggests. Same direction: within ten times of the turn."""
     mean, spread = mean_and_spread(ratios)
     low, high, _ = _interval(ratios)
-    status = "reproduced" if low >= 0.25 and high <= 1 else "same_direction" if low > 0.1 and high < 10 else "not_at_this_scale"
+    status: Status = "reproduced" if low >= 0.25 and high <= 1 else "same_direction" if low > 0.1 and high < 10 else "not_at_this_scale"
     where = "unclear" if math.isinf(mean) else "below" if mean < 0.25 else "within" if mean <= 1 else "above"
     reasons = {
         "within": Text(
@@ -506,15 +574,21 @@ def _judge_range_test(ratios: Sequence[float]) -> Outcome:
             "在这个范围和步数内，至少有一个种子没有一个学习率把损失降到瞎猜的一半以下，无从比较。请增加步数。",
             "With this range and number of steps, for at least one seed no rate brought the loss below half that of guessing, so there is nothing to compare. Take more steps.",
         ),
-    }  # fmt: skip
-    note = Text("（均值的区间跨过了界线时不算复现；原文让学习率线性上升，这里是指数上升。）", " (Not reproduced where the interval crosses a bound; the paper raises the rate linearly, here exponentially.)")
+    }
+    note = Text(
+        "（均值的区间跨过了界线时不算复现；原文让学习率线性上升，这里是指数上升。）",
+        " (Not reproduced where the interval crosses a bound; the paper raises the rate linearly, here exponentially.)",
+    )
     verdict = Verdict(
         status,
         Figure(Text("最好学习率 ÷ 转折点", "Best rate ÷ turning point"), mean, spread, "×"),
-        Text("取转折点为上界，下界为它的 1/3 或 1/4，最优学习率在两者之间", "take the turning point as the upper bound and 1/3 or 1/4 of it as the lower; the optimum lies between"),
+        Text(
+            "取转折点为上界，下界为它的 1/3 或 1/4，最优学习率在两者之间",
+            "take the turning point as the upper bound and 1/3 or 1/4 of it as the lower; the optimum lies between",
+        ),
         SMITH,
         Text(reasons[where].zh + note.zh, reasons[where].en + note.en),
-    )  # fmt: skip
+    )
     return Outcome(verdict, where)
 
 
@@ -525,7 +599,10 @@ def predict(p: Rates) -> Prediction:
     if p.task == "quadratic":
         c = p.curvature
         return Prediction(
-            Text(f"最大曲率 λmax = {c:g}。学习率从多大起开始发散？", f"The largest curvature is λmax = {c:g}. From which rate on does it diverge?"),
+            Text(
+                f"最大曲率 λmax = {c:g}。学习率从多大起开始发散？",
+                f"The largest curvature is λmax = {c:g}. From which rate on does it diverge?",
+            ),
             {
                 "one": Text(f"约 1/λmax = {1 / c:.3g}", f"about 1/λmax = {1 / c:.3g}"),
                 "two": Text(f"约 2/λmax = {2 / c:.3g}", f"about 2/λmax = {2 / c:.3g}"),
@@ -535,7 +612,10 @@ def predict(p: Rates) -> Prediction:
         )
     if p.task == "range-test":
         return Prediction(
-            Text("最好的恒定学习率与范围测试的转折点（损失最低处）相比？", "How does the best constant rate compare with the range test's turning point (its lowest loss)?"),
+            Text(
+                "最好的恒定学习率与范围测试的转折点（损失最低处）相比？",
+                "How does the best constant rate compare with the range test's turning point (its lowest loss)?",
+            ),
             {
                 "below": Text("不到它的 1/4", "below a quarter of it"),
                 "within": Text("在它的 1/4 到 1 倍之间", "between a quarter of it and itself"),

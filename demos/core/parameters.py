@@ -33,11 +33,12 @@ class ParameterError(ValueError):
 
 @dataclass(frozen=True)
 class Spec:
-    """What a parameter is called and whether it is folded away with the advanced ones."""
+    """What a parameter is called, whether it is folded away with the advanced ones, and in which modes it means anything (none named: all)."""
 
     label: Text
     help: Text
     advanced: bool
+    modes: tuple[str, ...]
 
     def parse(self, name: str, raw: object) -> Any:
         """The value of type and range that the spec allows. Raises ParameterError."""
@@ -88,9 +89,10 @@ class Number(Spec):
 
 @dataclass(frozen=True)
 class Choice(Spec):
-    """One of the named options."""
+    """One of the named options. A mode is chosen by the preset, not by a widget: it says which experiment of the demo is run."""
 
     options: Mapping[str, Text]
+    is_mode: bool = False
 
     def parse(self, name: str, raw: object) -> str:
         if not isinstance(raw, str) or raw not in self.options:
@@ -116,9 +118,19 @@ class Flag(Spec):
         return "true | false"
 
 
-def integer(default: int, low: int, high: int, *, label: Text, help: Text, step: int = 1, advanced: bool = False) -> Any:
+def integer(
+    default: int,
+    low: int,
+    high: int,
+    *,
+    label: Text,
+    help: Text,
+    step: int = 1,
+    advanced: bool = False,
+    modes: tuple[str, ...] = (),
+) -> Any:
     """A whole number in `low … high`."""
-    return _field(default, Number(label, help, advanced, low, high, step, whole=True))
+    return _field(default, Number(label, help, advanced, modes, low, high, step, whole=True))
 
 
 def real(
@@ -131,19 +143,27 @@ def real(
     step: float = 0.01,
     log: bool = False,
     advanced: bool = False,
+    modes: tuple[str, ...] = (),
 ) -> Any:
     """A finite number in `low … high`; `log` asks for a widget that suits several orders of magnitude."""
-    return _field(default, Number(label, help, advanced, low, high, step, log=log))
+    return _field(default, Number(label, help, advanced, modes, low, high, step, log=log))
 
 
-def choice(default: str, options: Mapping[str, Text], *, label: Text, help: Text, advanced: bool = False) -> Any:
+def choice(
+    default: str, options: Mapping[str, Text], *, label: Text, help: Text, advanced: bool = False, modes: tuple[str, ...] = ()
+) -> Any:
     """One of `options`, named by its key."""
-    return _field(default, Choice(label, help, advanced, options))
+    return _field(default, Choice(label, help, advanced, modes, options))
 
 
-def flag(default: bool, *, label: Text, help: Text, advanced: bool = False) -> Any:
+def mode(default: str, options: Mapping[str, Text], *, label: Text, help: Text) -> Any:
+    """Which of a demo's experiments is run: set by the preset (or a flag, or a link), not by a widget."""
+    return _field(default, Choice(label, help, False, (), options, is_mode=True))
+
+
+def flag(default: bool, *, label: Text, help: Text, advanced: bool = False, modes: tuple[str, ...] = ()) -> Any:
     """Yes or no."""
-    return _field(default, Flag(label, help, advanced))
+    return _field(default, Flag(label, help, advanced, modes))
 
 
 def _field(default: Any, spec: Spec) -> Any:
@@ -159,6 +179,12 @@ class Parameters:
     def specs(cls) -> dict[str, Spec]:
         """Name → spec, in the order of declaration."""
         return {field.name: field.metadata["spec"] for field in dataclasses.fields(cls)}
+
+    def shown(self) -> dict[str, Spec]:
+        """The specs of the parameters that mean something in this mode, without the mode itself."""
+        modes = {name for name, spec in self.specs().items() if isinstance(spec, Choice) and spec.is_mode}
+        current = {getattr(self, name) for name in modes}
+        return {name: spec for name, spec in self.specs().items() if name not in modes and (not spec.modes or current & set(spec.modes))}
 
     @classmethod
     def parse(cls: type[P], values: Mapping[str, object]) -> P:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class Frame:
 
 def run_demo(
     demo: Demo, parameters: Parameters, device_name: str | None = None, seed: int = 0, deadline_s: float = 60.0
-) -> Iterator[Frame]:
+) -> Generator[Frame, None, None]:
     """The frames of one run, ending with the snapshot that has the outcome.
 
     Raises ParameterError for a seed or a device that does not exist (before the first frame), and DeadlineReached after the first frame
@@ -50,7 +50,7 @@ def run_demo(
     return _frames(demo, parameters, pick_device(device_name), seed, deadline_s)
 
 
-def _frames(demo: Demo, parameters: Parameters, device: torch.device, seed: int, deadline_s: float) -> Iterator[Frame]:
+def _frames(demo: Demo, parameters: Parameters, device: torch.device, seed: int, deadline_s: float) -> Generator[Frame, None, None]:
     label = device_label(device)
     # Thousands of tiny operations gain little from a second thread, and each waits for the scheduler whenever another process wants that core.
     # Measured on two busy cores: 300 steps of 24 stacked networks took 0.2 s with one thread, 0.6 to 17 s with two.

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from demos.core.lazy import torch
 
@@ -33,6 +33,15 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tens
     "linear": (lambda z: z, lambda out: out * 0 + 1),
 }
 EPSILON = 1e-5  # in batch normalisation, as in torch.nn.BatchNorm1d
+
+
+class Stack(Protocol):
+    """What an optimiser moves: K problems side by side, their tensors with K first."""
+
+    count: int
+    device: torch.device
+
+    def parameters(self) -> list[Tensor]: ...
 
 
 @dataclass
@@ -193,6 +202,7 @@ class StackedMLP:
                         (self.scales, norm.weight), (self.shifts, norm.bias),
                         (self.running_mean, norm.running_mean), (self.running_variance, norm.running_var),
                     ):  # fmt: skip
+                        assert theirs is not None
                         theirs.copy_(ours[i][k])
                     layers.append(norm)
                 layers.append(kinds[self.activation]())
@@ -217,11 +227,11 @@ def error_rate(logits: Tensor, y: Tensor) -> Tensor:
 
 
 class SGD:
-    """One step of gradient descent for each network with its own rate (K,); `momentum` as in torch.optim.SGD."""
+    """One step of gradient descent for each of the stack with its own rate (K,); `momentum` as in torch.optim.SGD."""
 
-    def __init__(self, network: StackedMLP, rates: Sequence[float] | Tensor, momentum: float = 0.0) -> None:
-        self.parameters, self.momentum = network.parameters(), momentum
-        self.rates = torch.as_tensor(rates, dtype=torch.float32, device=network.device).expand(network.count)
+    def __init__(self, stack: Stack, rates: Sequence[float] | Tensor, momentum: float = 0.0) -> None:
+        self.parameters, self.momentum = stack.parameters(), momentum
+        self.rates = torch.as_tensor(rates, dtype=torch.float32, device=stack.device).expand(stack.count)
         self.velocities = [torch.zeros_like(p) for p in self.parameters] if momentum else []
 
     def step(self, gradients: Sequence[Tensor], factor: float = 1.0) -> None:
@@ -236,11 +246,9 @@ class SGD:
 class Adam:
     """Adam (Kingma & Ba, 2015) with a rate (K,) for each network, as torch.optim.Adam."""
 
-    def __init__(
-        self, network: StackedMLP, rates: Sequence[float] | Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
-    ) -> None:
-        self.parameters, self.betas, self.eps, self.steps = network.parameters(), betas, eps, 0
-        self.rates = torch.as_tensor(rates, dtype=torch.float32, device=network.device).expand(network.count)
+    def __init__(self, stack: Stack, rates: Sequence[float] | Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
+        self.parameters, self.betas, self.eps, self.steps = stack.parameters(), betas, eps, 0
+        self.rates = torch.as_tensor(rates, dtype=torch.float32, device=stack.device).expand(stack.count)
         self.means = [torch.zeros_like(p) for p in self.parameters]
         self.squares = [torch.zeros_like(p) for p in self.parameters]
 

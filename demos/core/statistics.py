@@ -32,9 +32,11 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
         raise ValueError("no values to take the mean of")
     if not all(math.isfinite(value) for value in values):
         return math.inf, None
-    mean = math.fsum(values) / len(values)
     if len(values) < 2:
-        return mean, None
+        return values[0], None
+    if min(values) == max(values):  # said apart, as rounding would leave a spread of 1e-16
+        return values[0], 0.0
+    mean = math.fsum(values) / len(values)
     variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
     return mean, student_t95(len(values) - 1) * math.sqrt(variance / len(values))
 

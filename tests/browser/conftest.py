@@ -31,7 +31,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if CHROMIUM is None and not os.environ.get("TUTOR_REQUIRE_BROWSER"):
         for item in items:
             if Path(__file__).parent in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason="no Chromium here: install your system's chromium package to run the browser tests"))
+                item.add_marker(
+                    pytest.mark.skip(reason="no Chromium here: install your system's chromium package to run the browser tests")
+                )
 
 
 def free_port() -> int:

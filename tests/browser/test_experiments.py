@@ -54,7 +54,9 @@ def test_stop_keeps_what_is_drawn(visit: Visit, demo) -> None:  # type: ignore[n
 def test_the_link_reproduces_exactly_this_configuration(visit: Visit) -> None:
     page = visit("?demo=learning_rate_sweep", locale="en-US")
     page.locator("#seed input").fill("7")
-    name, spec = next((n, s) for n, s in DEMOS["learning_rate_sweep"].parameters.specs().items() if hasattr(s, "whole") and s.whole and not s.advanced)
+    name, spec = next(
+        (n, s) for n, s in DEMOS["learning_rate_sweep"].parameters.specs().items() if hasattr(s, "whole") and s.whole and not s.advanced
+    )
     field = page.locator(f"#parameter-{name} input[type=number]").first
     field.fill(str(int(spec.low)))
     field.press("Tab")

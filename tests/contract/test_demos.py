@@ -184,5 +184,7 @@ def test_its_topic_exists(demo: Demo) -> None:
 
 
 def test_the_catalogue_opens_without_torch() -> None:
-    code = "import sys; from demos.core.registry import load_demos; load_demos(); sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = (
+        "import sys; from demos.core.registry import load_demos; load_demos(); sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -48,9 +48,7 @@ def test_probes_are_not_indexed(question: Question) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_accuracy_is_not_below_the_committed_figures(language: Language, tutor: Tutor) -> None:
-    probes = [
-        LabelledQuery(language, "in", (question.id,), probe) for question in QUESTIONS for probe in question.meta.probes[language]
-    ]
+    probes = [LabelledQuery(language, "in", (question.id,), probe) for question in QUESTIONS for probe in question.meta.probes[language]]
     beyond = [row for row in load_labelled_queries(ROOT / "tests" / "data" / "scope.tsv") if row.language == language]
     figures = evaluate(tutor.retriever, KNOWLEDGE, [*probes, *beyond])[language]
     for name, committed in COMMITTED[language].items():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from demos.core import device as devices
-from demos.core.datasets import load_digits
+from demos.core.datasets import _raw_digits, load_digits
 from demos.core.demo import Demo, Figure, Outcome, Snapshot, Source, Verdict
 from demos.core.pace import Pace
 from demos.core.parameters import ParameterError, Parameters
@@ -42,6 +42,7 @@ def test_spread_is_the_half_width_of_the_interval():
 
 def test_spread_without_enough_finite_values_is_none():
     assert mean_and_spread([7.0]) == (7.0, None)
+    assert mean_and_spread([0.1] * 5) == (0.1, 0.0)
     assert mean_and_spread([1.0, math.nan, 2.0]) == (math.inf, None)
     with pytest.raises(ValueError):
         mean_and_spread([])
@@ -71,6 +72,13 @@ def test_several_gpus_are_told_apart(monkeypatch):
 def test_an_unknown_device_is_refused_with_those_there_are():
     with pytest.raises(ParameterError, match=r"there are: .*cpu"):
         devices.pick_device("tpu")
+
+
+def test_the_digits_are_those_of_scikit_learn():
+    data = pytest.importorskip("sklearn.datasets").load_digits()
+    images, labels = _raw_digits()
+    assert torch.equal(images, torch.tensor(data.data, dtype=torch.float32))
+    assert torch.equal(labels, torch.tensor(data.target))
 
 
 def test_digits_are_split_without_overlap_and_standardised():

@@ -18,9 +18,7 @@ def make(k: int = 3, seed: int = 0, **options) -> StackedMLP:
 
 def batches(count: int, size: int = 16, seed: int = 1) -> list[tuple[torch.Tensor, torch.Tensor]]:
     generator = torch.Generator().manual_seed(seed)
-    return [
-        (torch.randn(size, 6, generator=generator), torch.randint(0, 4, (size,), generator=generator)) for _ in range(count)
-    ]
+    return [(torch.randn(size, 6, generator=generator), torch.randint(0, 4, (size,), generator=generator)) for _ in range(count)]
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

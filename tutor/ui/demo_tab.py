@@ -107,13 +107,15 @@ class DemoTab:
         )
 
     def _render_parameters(self, configuration: Configuration, language: Language) -> None:
-        specs = self.demos[configuration.demo_id].parameters.specs()
+        demo = self.demos[configuration.demo_id]
+        # The preset's values, not the current ones: they are sound, and only a preset sets the mode.
+        specs = demo.parameters.parse(demo.presets[configuration.preset].values).shown()
         plain = [name for name, spec in specs.items() if not spec.advanced]
         for name in plain:
             self._parameter(name, configuration, language)
         if len(plain) < len(specs):
             with gr.Accordion(STRINGS["advanced"][language], open=False):
-                for name in specs.keys() - set(plain):
+                for name in (name for name in specs if name not in plain):
                     self._parameter(name, configuration, language)
 
     def _parameter(self, name: str, configuration: Configuration, language: Language) -> None:

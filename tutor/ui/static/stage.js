@@ -59,7 +59,7 @@ function top(chart) {
 function band(line) {
   const corners = line.x.map((x, i) => [x, line.low[i], line.high[i]]).filter(row => row.every(value => typeof value === 'number'));
   return {
-    type: 'custom', silent: true, z: 1, clip: true, name: line.name, data: corners.length > 1 ? [corners[0]] : [], tooltip: { show: false },
+    type: 'custom', silent: true, z: 1, clip: true, name: line.name, color: lineColour(line), data: corners.length > 1 ? [corners[0]] : [], tooltip: { show: false },
     renderItem: (_, api) => ({
       type: 'polygon', style: { fill: lineColour(line), opacity: 0.2 },
       shape: { points: [...corners.map(([x, low]) => api.coord([x, low])), ...corners.slice().reverse().map(([x, , high]) => api.coord([x, high]))] },
@@ -67,12 +67,12 @@ function band(line) {
   };
 }
 
-function divergence(line, chart) {
+function divergence(line, chart, labelled) {
   const left = line.y.map(y => y === 'inf' || (chart.y.high !== null && typeof y === 'number' && y > chart.y.high));
   const xs = line.x.filter((x, i) => left[i] && !left[i - 1]);  // one arrow where the line leaves, not one a point
   return {
     type: 'scatter', name: line.name, silent: true, symbol: 'arrow', symbolSize: 10, z: 5, itemStyle: { color: lineColour(line) }, clip: false,
-    data: xs.map((x, i) => ({ value: [x, top(chart)], label: { show: i === 0, position: 'bottom', formatter: words().diverged, color: textColour() } })),
+    data: xs.map((x, i) => ({ value: [x, top(chart)], label: { show: i === 0 && labelled, position: 'bottom', formatter: words().diverged, color: textColour() } })),
   };
 }
 
@@ -85,7 +85,7 @@ function lineSeries(line, chart, direct) {
     lineStyle: { color: colour, width: line.shade !== null ? 1.3 : 2.2, type: line.role === 'theory' ? 'dashed' : 'solid' },
   };
   if (direct && line.style !== 'dots') {
-    series.endLabel = { show: true, formatter: () => line.name, color: colour, fontSize: 12, width: 130, overflow: 'break' };
+    series.endLabel = { show: true, formatter: () => line.name, color: line.shade === null ? colour : textColour(), fontSize: 12, width: 130, overflow: 'break' };
     series.labelLayout = { moveOverlap: 'shiftY' };
   }
   return series;
@@ -106,11 +106,11 @@ function rules(chart) {
 function lineOption(chart, width) {
   const named = chart.lines.filter(line => line.shade === null);
   const many = chart.lines.length > named.length;
-  const direct = width >= 620 && !many && named.length <= 4;
+  const direct = width >= 620 && (many || named.length <= 4);
   const legend = !direct && named.length > 1 || many && named.length > 0;
   const yName = { nameGap: 48, name: width < 480 ? '' : chart.y.label };
   return {
-    grid: { left: width < 480 ? 52 : 72, right: direct ? 150 : 20, top: (legend ? 40 : 16) + (width < 480 ? 16 : 0) + (chart.rules.length ? 12 : 0), bottom: 54 },
+    grid: { left: width < 480 ? 52 : 72, right: direct ? (many ? 70 : 150) : 20, top: (legend ? 40 : 16) + (width < 480 ? 16 : 0) + (chart.rules.length ? 12 : 0), bottom: 54 },
     xAxis: axis(chart.x, { nameGap: 30 }),
     yAxis: Object.assign(axis(chart.y, yName), width < 480 ? { name: chart.y.label, nameLocation: 'end', nameGap: 8, nameTextStyle: { align: 'left', color: textColour(), padding: [0, 0, 0, -44] } } : {}),
     legend: { show: Boolean(legend), top: 0, textStyle: { color: textColour() }, data: named.map(line => line.name), type: 'scroll' },
@@ -118,7 +118,8 @@ function lineOption(chart, width) {
     series: [
       ...chart.lines.filter(line => line.low.length).map(band),
       ...chart.lines.map(line => lineSeries(line, chart, direct)),
-      ...chart.lines.map(line => divergence(line, chart)).filter(series => series.data.length),
+      // Of many curves only the last one gets the word: arrows stand side by side.
+      ...chart.lines.map((line, i) => divergence(line, chart, line.shade === null || i === chart.lines.length - 1)).filter(series => series.data.length),
       ...(chart.rules.length ? [rules(chart)] : []),
     ],
   };
