@@ -342,36 +342,41 @@ def _run_network(p: Rates, device: torch.device, generator: torch.Generator) -> 
         ),
     )
     charts = (frame.by_rate([line], rules), frame.by_step(rates, history))
-    outcome = _judge_network([edge / best if math.isfinite(edge) else math.inf for best, edge in pairs], rates)
+    outcome = _judge_network(p, [edge / best if math.isfinite(edge) else math.inf for best, edge in pairs], rates)
     yield Snapshot(1, Text("完成", "Done"), charts, (outcome.verdict.measured, *figures), outcome)
 
 
-def _judge_network(ratios: Sequence[float], rates: Sequence[float]) -> Outcome:
-    """Reproduced: the interval of edge/best lies at or below 2. Same direction: below 10 (the same order of magnitude)."""
+def _judge_network(p: Rates, ratios: Sequence[float], rates: Sequence[float]) -> Outcome:
+    """Reproduced: the interval of edge/best lies at or below 2, on a grid fine enough to tell. Same direction: below 10."""
     mean, spread = mean_and_spread(ratios)
     _, upper, _ = _interval(ratios)
-    status: Status = "reproduced" if upper <= 2 else "same_direction" if upper < 10 else "not_at_this_scale"
+    fine = rates[1] / rates[0] <= 2
+    status: Status = "reproduced" if upper <= 2 and fine else "same_direction" if upper < 10 else "not_at_this_scale"
+    found = Text(
+        f"还能训练的最大学习率是最好学习率的 {mean:.2g} 倍（相邻网格点相差 {rates[1] / rates[0]:.2g} 倍，更细分辨不出）。",
+        f"The largest rate that still trains is {mean:.2g} times the best one (neighbours on the grid differ by {rates[1] / rates[0]:.2g}, "
+        "so nothing finer can be told). ",
+    )
     if math.isinf(mean):
+        found = Text(
+            "至少有一个种子在这个范围里找不到边缘：要么没有一个学习率把损失降到瞎猜的一半以下，要么最大的学习率仍能训练。",
+            "For at least one seed this range shows no edge: no rate brought the loss below half that of guessing, or the largest still trains. ",
+        )
+        why = Text("请增加步数或改变范围再试。", "Take more steps or another range.")
+    elif upper <= 2 and fine:
+        why = Text("最好的学习率紧挨着悬崖，与经验法则一致。", "The best rate sits close to the cliff, as the rule of thumb says.")
+    elif upper <= 2:
+        why = Text("网格太粗，检验不了“2 倍以内”；请增加学习率个数。", "The grid is too coarse to test a factor of two; take more rates.")
+    elif p.optimizer == "adam":
         why = Text(
-            "至少有一个种子在这个范围里找不到边缘：要么没有一个学习率把损失降到瞎猜的一半以下，要么最大的学习率仍能训练。请增加步数或改变范围再试。",
-            "For at least one seed this range shows no edge: either no rate brought the loss below half that of guessing, or the largest rate still trains. "
-            "Take more steps or another range.",
+            "Adam 的步长有上限，所以没有悬崖，只有一段缓坡：学习率超过最好值后，网络还能学一点，但越来越差。经验法则说的是 SGD。",
+            "Adam's steps are bounded, so there is a slope rather than a cliff: past the best rate a network still learns something, but ever less. "
+            "The rule of thumb is about SGD.",
         )
     else:
-        step = rates[1] / rates[0]
         why = Text(
-            f"还能训练的最大学习率是最好学习率的 {mean:.2g} 倍（相邻网格点相差 {step:.2g} 倍，更细分辨不出）。"
-            + (
-                "最好的学习率紧挨着悬崖，与经验法则一致。"
-                if status == "reproduced"
-                else "小网络在悬崖前还有一段“勉强能训练”的区域：损失降到瞎猜的一半以下就算能训练，但已远不如最好的；原法则来自更大的网络和更长的训练。"
-            ),
-            f"The largest rate that still trains is {mean:.2g} times the best one (neighbours on the grid differ by {step:.2g}, so nothing finer can be told). "
-            + (
-                "The best rate sits close to the cliff, as the rule of thumb says."
-                if status == "reproduced"
-                else "Before the cliff this small network has a stretch where it still trains, below half the loss of guessing, but far worse than at its best; the rule comes from larger networks and longer training."
-            ),
+            "悬崖前有一段“勉强能训练”的区域：损失降到瞎猜的一半以下就算能训练，但已远不如最好的学习率。",
+            "Before the cliff there is a stretch where a network still trains, below half the loss of guessing, but far worse than at its best.",
         )
     verdict = Verdict(
         status,
@@ -381,7 +386,7 @@ def _judge_network(ratios: Sequence[float], rates: Sequence[float]) -> Outcome:
             "the optimum is usually within a factor of two of the largest rate that converges",
         ),
         SMITH,
-        why,
+        Text(found.zh + why.zh, found.en + why.en),
     )
     answer = "unclear" if math.isinf(mean) else "cliff" if mean <= 2 else "near" if mean <= 5 else "far"
     return Outcome(verdict, answer)
@@ -412,8 +417,8 @@ def _grows(
         optimizer.step(gradients)
         if pace.due():
             yield waiting
-    shrinks: Tensor = norms[1] <= norms[0]
-    return ~shrinks.cpu().view(len(rates), p.seeds)  # so that NaN counts as growing
+    shrinks: Tensor = (norms[1] <= norms[0]) & norms[1].isfinite()
+    return ~shrinks.cpu().view(len(rates), p.seeds)
 
 
 def _find_edge(

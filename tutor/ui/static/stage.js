@@ -97,7 +97,7 @@ function rules(chart) {
     markLine: {
       silent: true, symbol: 'none', data: chart.rules.map((rule, i) => ({
         xAxis: rule.x, lineStyle: { type: 'dashed', width: 1.5, color: rule.role === 'theory' ? textColour() : COLOURS[rule.role] },
-        label: { formatter: rule.name, position: 'end', rotate: 0, color: textColour(), fontSize: 12, distance: 4, offset: [0, i % 2 ? 14 : 0] },
+        label: { formatter: rule.name, position: 'end', rotate: 0, color: textColour(), fontSize: 12, distance: 4, align: chart.rules.length === 1 ? 'center' : i % 2 ? 'left' : 'right' },
       })),
     },
   };
