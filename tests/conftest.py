@@ -1,13 +1,18 @@
-"""Shared by all tests: the real tutor, loaded once, and settings that write nowhere but a temporary folder."""
+"""Shared by all tests: the real tutor, loaded once; the real application, served once; nothing is written but to temporary folders."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.serving import serving
 from tutor.chat import Tutor
-from tutor.config import Settings
+from tutor.config import ROOT, Settings
 from tutor.knowledge import KnowledgeBase
 
 
@@ -22,3 +27,17 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def tutor(settings: Settings) -> Tutor:
     """The shipped knowledge and encoder."""
     return Tutor.load(KnowledgeBase.load(settings.knowledge), settings)
+
+
+@pytest.fixture(scope="session")
+def feedback_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the served application keeps its feedback."""
+    return tmp_path_factory.mktemp("feedback") / "feedback.jsonl"
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory, feedback_file: Path) -> Iterator[str]:
+    """Where `python app.py` is served."""
+    settings = {"TUTOR_FEEDBACK": str(feedback_file), "TUTOR_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    with serving(sys.executable, ROOT, tmp_path_factory.mktemp("app"), os.environ | settings) as address:
+        yield address

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -58,7 +60,7 @@ def test_a_run_tells_its_story(demo: Demo, preset: str, runs: dict[tuple[str, st
     snapshots = [frame.snapshot for frame in frames]
     assert snapshots[0].charts, "the first snapshot has no chart"
     assert [snapshot.outcome is not None for snapshot in snapshots] == [False] * (len(snapshots) - 1) + [True]
-    assert all(0 <= earlier.progress <= later.progress <= 1 for earlier, later in zip(snapshots, snapshots[1:], strict=False))
+    assert all(0 <= earlier.progress <= later.progress <= 1 for earlier, later in pairwise(snapshots))
     last = snapshots[-1]
     assert last.progress == 1
     assert last.figures
@@ -115,7 +117,7 @@ def test_it_runs_on_every_device_here(demo: Demo, device: str) -> None:
 def test_snapshots_come_often_enough(demo: Demo, preset: str, runs: dict[tuple[str, str], list[Frame]]) -> None:
     """At least every 200 ms on two idle cores; here other tests may run beside, so the typical gap is held, and no long silence."""
     times = [frame.elapsed_s for frame in runs[demo.id, preset]]
-    gaps = sorted(later - earlier for earlier, later in zip([0.0, *times], times, strict=False))
+    gaps = sorted(later - earlier for earlier, later in pairwise([0.0, *times]))
     assert gaps[len(gaps) // 2] < 0.2
     assert gaps[-1] < 1.0
 
@@ -161,7 +163,6 @@ def test_bad_values_are_refused(demo: Demo) -> None:
 
 @on_every_preset
 def test_the_report_is_plain_data(demo: Demo, preset: str, runs: dict[tuple[str, str], list[Frame]]) -> None:
-    import json
 
     parameters = demo.parameters.parse(demo.presets[preset].values)
     for language in LANGUAGES:

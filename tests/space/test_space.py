@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.browser.conftest import free_port, wait_for
+from tests.serving import call, serving
 from tutor.config import ROOT
 
 
@@ -28,36 +27,10 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", copy / "requirements.txt"], check=True)
-    port, log = free_port(), folder / "app.log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TUTOR_", "PYTHON"))}
-    environment |= {
-        "GRADIO_SERVER_PORT": str(port),
-        "SPACE_ID": "someone/tutor",
-        "XDG_CACHE_HOME": str(folder / "cache"),
-        "HF_HUB_OFFLINE": "1",
-    }
-    with log.open("w") as output:
-        process = subprocess.Popen([python, "app.py"], cwd=copy, env=environment, stdout=output, stderr=output, text=True)
-    try:
-        wait_for(f"http://127.0.0.1:{port}", process, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def call(address: str, name: str, *arguments: object) -> object:
-    """The result of an endpoint of Gradio's API."""
-    event = httpx.post(f"{address}/gradio_api/call/{name}", json={"data": arguments}, timeout=60).raise_for_status().json()["event_id"]
-    with httpx.stream("GET", f"{address}/gradio_api/call/{name}/{event}", timeout=120) as stream:
-        kind = None
-        for line in stream.iter_lines():
-            if line.startswith("event: "):
-                kind = line.removeprefix("event: ")
-            elif line.startswith("data: ") and kind in ("complete", "error"):
-                assert kind == "complete", line
-                return json.loads(line.removeprefix("data: "))[0]
-    raise AssertionError("the stream ended without a result")
+    environment |= {"SPACE_ID": "someone/tutor", "XDG_CACHE_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    with serving(python, copy, folder, environment) as address:
+        yield address
 
 
 @pytest.mark.parametrize(
@@ -66,13 +39,11 @@ def call(address: str, name: str, *arguments: object) -> object:
 )
 def test_it_answers_in_both_languages(space: str, question: str, language: str, answer: str) -> None:
     reply = call(space, "ask", question, "")
-    assert isinstance(reply, dict)
     assert (reply["decision"], reply["language"], reply["hits"][0]["id"]) == ("answer", language, answer)
 
 
 def test_it_runs_an_experiment(space: str) -> None:
     result = call(space, "run_experiment", "learning_rate_sweep", "quadratic", {}, 0, "en")
-    assert isinstance(result, dict)
     assert result["verdict"]["status"] == "reproduced"
 
 

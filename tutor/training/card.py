@@ -65,7 +65,9 @@ def write_card(folder: Path, name: str, corpus: Corpus, recipe: Recipe, glossary
 
 
 def _size(folder: Path) -> str:
-    rows = [f"| `{path.relative_to(folder).as_posix()}` | {path.stat().st_size:,} |" for path in sorted(folder.rglob("*")) if path.is_file()]
+    rows = [
+        f"| `{path.relative_to(folder).as_posix()}` | {path.stat().st_size:,} |" for path in sorted(folder.rglob("*")) if path.is_file()
+    ]
     return "\n## Size\n\n| file | bytes |\n| --- | --- |\n" + "\n".join(rows) + "\n"
 
 
@@ -90,9 +92,13 @@ def _data(corpus: Corpus) -> str:
         by_licence[licences.get(source, "unknown")] += count
     summary = ", ".join(f"{licence}: {count:,}" for licence, count in by_licence.most_common())
     rows = [f"| {source} | {licences.get(source, 'unknown')} | {count:,} |" for source, count in corpus.used.items()]
-    refused = [f"- {source}: {count:,} pairs left out ({licences.get(source, 'licence not known')})." for source, count in corpus.refused.items()]
+    refused = [
+        f"- {source}: {count:,} pairs left out ({licences.get(source, 'licence not known')})." for source, count in corpus.refused.items()
+    ]
     return (
         f"\n## Data\n\n{sum(corpus.used.values()):,} pairs of Chinese and English text from public documentation ({summary}); commits in "
         "`tutor/training/sources.tsv`.\n\n| source | licence | pairs |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n\n"
-        "Share-alike sources are left out:\n\n" + "\n".join(refused) + "\n\nThe questions of the knowledge base and the glossary were written for this project.\n"
+        "Share-alike sources are left out:\n\n"
+        + "\n".join(refused)
+        + "\n\nThe questions of the knowledge base and the glossary were written for this project.\n"
     )

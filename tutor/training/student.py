@@ -77,7 +77,7 @@ def train_student(lesson: Lesson, entries: EntryTexts | None, parents: np.ndarra
             if entries is not None and recipe.contrast:
                 loss = loss + recipe.contrast * _contrast(weights, entries, parents, recipe, generator)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch declares no types for it
             optimizer.step()
             schedule.step()
         _log.info("student: epoch %d of %d, mean cosine to the teacher %.3f", epoch + 1, recipe.num_epochs, 1 - total / len(order))

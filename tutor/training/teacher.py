@@ -75,14 +75,16 @@ def _save_cache(cache_dir: Path | None, known: dict[str, np.ndarray]) -> None:
 
 def principal_axes(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     """The directions that hold most of unit vectors (texts, width), shape (width, dimensions). Not centred, so that cosines survive."""
-    _, axes = np.linalg.eigh(vectors.T.astype(np.float64) @ vectors)
-    top: np.ndarray = axes[:, ::-1][:, :dimensions]
+    _, directions = np.linalg.eigh(vectors.T.astype(np.float64) @ vectors)
+    top = directions[:, ::-1][:, :dimensions]
     # The sign of an axis is arbitrary and differs between machines: the largest component is made positive.
     signs = np.sign(top[np.abs(top).argmax(axis=0), np.arange(top.shape[1])])
-    return (top * signs).astype(np.float32)
+    axes: np.ndarray = (top * signs).astype(np.float32)
+    return axes
 
 
 def project(vectors: np.ndarray, axes: np.ndarray) -> np.ndarray:
     """The vectors (texts, width) in the space of the axes, at unit length again, shape (texts, dimensions)."""
     projected: np.ndarray = vectors @ axes
-    return projected / np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), 1e-9)
+    projected /= np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), 1e-9)
+    return projected

@@ -74,9 +74,7 @@ def load_glossary(path: Path = GLOSSARY) -> list[Pair]:
         return [Pair(row["text"], row["meaning"]) for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
 
 
-def _train_weights(
-    corpus: Corpus, knowledge: KnowledgeBase, recipe: Recipe, cache_dir: Path | None
-) -> tuple[Tokenizer, np.ndarray]:
+def _train_weights(corpus: Corpus, knowledge: KnowledgeBase, recipe: Recipe, cache_dir: Path | None) -> tuple[Tokenizer, np.ndarray]:
     entries = {question.id: passages(question) for question in knowledge.questions.values()}
     vital = [*load_glossary(), *_aligned(knowledge)]
     pairs = [*corpus.pairs, *vital * _LESSON_REPEATS]

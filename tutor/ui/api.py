@@ -80,7 +80,8 @@ def run_to_end(
         raise ParameterError(STRINGS["error_demo"].format(name=str(name)[:40], known=", ".join(demos)))
     demo = demos[name]
     configuration = link.of_preset(demo, str(preset) if preset else demo.default_preset)
-    changed = parameters if isinstance(parameters, dict) else {}
-    values = demo.parameters.parse({**configuration.values, **changed})
+    if parameters is not None and not isinstance(parameters, dict):
+        raise ParameterError(STRINGS["error_parameters"])
+    values = demo.parameters.parse({**configuration.values, **(parameters or {})})
     *_, frame = run_demo(demo, values, None, link.parse_seed(seed), deadline)
     return report(demo, configuration.preset, values, link.parse_seed(seed), frame, language)

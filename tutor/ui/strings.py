@@ -105,6 +105,7 @@ STRINGS: Mapping[str, Text] = {
     "error_seed": Text("随机种子必须是 0 到 2147483647 之间的整数。", "The random seed must be a whole number in 0 … 2147483647."),
     "error_demo": Text("没有名为 {name} 的实验，现有：{known}", "There is no experiment called {name}; there are: {known}"),
     "error_preset": Text("实验 {demo} 没有预设 {name}，现有：{known}", "Experiment {demo} has no preset {name}; there are: {known}"),
+    "error_parameters": Text("parameters 必须是“名称 → 数值”的对象。", "parameters must be an object of names and values."),
     "error_device": Text("没有设备 {name}，现有：{known}", "There is no device {name}; there are: {known}"),
     "error_language": Text("语言只能是 zh 或 en。", "The language must be zh or en."),
     "error_feedback": Text("反馈没能保存：{reason}", "The feedback could not be saved: {reason}"),
