@@ -304,15 +304,20 @@ def train(
     knowledge: KnowledgeOption = None,
 ) -> None:
     """Make the shipped encoder from the corpus (extra `train`)."""
+    from tutor.calibration import CalibrationError
     from tutor.encoder import DEFAULT_ENCODER, MODELS
     from tutor.knowledge import KnowledgeBase
-    from tutor.training.train import TrainingError
+    from tutor.training.corpus import CorpusError
+    from tutor.training.teacher import TeacherError
     from tutor.training.train import train as trained
 
+    settings = _settings(knowledge)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        trained(corpus, KnowledgeBase.load(_settings(knowledge).knowledge), output or MODELS / DEFAULT_ENCODER)
-    except TrainingError as error:
+        folder = trained(corpus, KnowledgeBase.load(settings.knowledge), output or MODELS / DEFAULT_ENCODER, cache_dir=settings.cache)
+    except (CorpusError, TeacherError, CalibrationError) as error:
         _refuse(error, 1)
+    typer.echo(f"the encoder is in {folder}")
 
 
 if __name__ == "__main__":

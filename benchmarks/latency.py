@@ -1,0 +1,132 @@
+"""From a question to ranked answers: the shipped encoder against all-MiniLM-L6-v2 and against BM25, over the same texts and probes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+import numpy as np
+
+from benchmarks.core.bm25 import BM25Index
+from benchmarks.core.comparison import Aim, Row, data_of
+from benchmarks.core.machine import encoder_label
+from benchmarks.core.probes import accuracy_figures, first_questions, probes_of, reciprocal_rank, texts_of
+from tutor.config import Settings
+from tutor.encoder import load_encoder
+from tutor.index import EntryIndex, Hit
+from tutor.knowledge import KnowledgeBase
+from tutor.labelled import LabelledQuery
+from tutor.question import LANGUAGES
+from tutor.training.teacher import teacher_folder
+
+OURS, MINILM, BM25 = "shipped encoder + FAISS", "all-MiniLM-L6-v2 + FAISS", "BM25 + jieba"
+LOADS = 5
+WARM_UP = 10  # queries of each system that are not measured
+QUICK_QUESTIONS = 5
+
+NO_SLOWER, NO_WORSE = Aim("ratio", "≤", 1), Aim("ratio", "≥", 1)
+
+
+class Ranker(Protocol):
+    def rank(self, query: str) -> list[Hit]:
+        """Questions, best first."""
+        ...
+
+
+def measure(quick: bool = False) -> dict[str, Any]:
+    """Milliseconds of single queries in this process (encoding and search), accuracy on the same probes, and loading times."""
+    settings = Settings.from_environment()
+    knowledge = KnowledgeBase.load(settings.knowledge)
+    if quick:
+        knowledge = first_questions(knowledge, QUICK_QUESTIONS)
+    encoders: dict[str, str | Path] = {OURS: settings.encoder, MINILM: teacher_folder()}
+    loading = _loading_s(encoders, 1 if quick else LOADS)
+    rankers, building = _build(encoders, texts_of(knowledge))
+    probes = probes_of(knowledge)
+    milliseconds, ranks = _ask(rankers, probes)
+    systems = {name: _figures(milliseconds[name], ranks[name], probes) for name in rankers}
+    for name in encoders:
+        systems[name] |= {"loading_s": median(loading[name]), "indexing_s": building[name]}
+    return {
+        "rows": data_of(_rows(systems)),
+        "encoder": encoder_label(settings.encoder),
+        "questions": len(knowledge.questions),
+        "texts": sum(map(len, texts_of(knowledge).values())),
+        "probes": len(probes),
+        "threads": _threads(),
+        "systems": systems,
+    }
+
+
+def _loading_s(encoders: Mapping[str, str | Path], rounds: int) -> dict[str, list[float]]:
+    """Seconds to load each encoder once everything is imported and in the file cache, taken in turns."""
+    for encoder in encoders.values():
+        load_encoder(encoder)
+    seconds: dict[str, list[float]] = {name: [] for name in encoders}
+    for _ in range(rounds):
+        for name, encoder in encoders.items():
+            seconds[name].append(_timed(load_encoder, encoder)[0])
+    return seconds
+
+
+def _build(encoders: Mapping[str, str | Path], texts: Mapping[str, Sequence[str]]) -> tuple[dict[str, Ranker], dict[str, float]]:
+    """The three systems over the same texts, and the seconds that it took to index them."""
+    rankers: dict[str, Ranker] = {}
+    seconds: dict[str, float] = {}
+    for name, encoder in encoders.items():
+        seconds[name], rankers[name] = _timed(EntryIndex.build, texts, load_encoder(encoder))
+    rankers[BM25] = BM25Index(texts)
+    return rankers, seconds
+
+
+def _ask(rankers: Mapping[str, Ranker], probes: Sequence[LabelledQuery]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Milliseconds and reciprocal rank of every probe with each system; the systems take turns."""
+    for ranker in rankers.values():
+        for probe in probes[:WARM_UP]:
+            ranker.rank(probe.query)
+    milliseconds: dict[str, list[float]] = {name: [] for name in rankers}
+    ranks: dict[str, list[float]] = {name: [] for name in rankers}
+    for probe in probes:
+        for name, ranker in rankers.items():
+            seconds, hits = _timed(ranker.rank, probe.query)
+            milliseconds[name].append(1000 * seconds)
+            ranks[name].append(reciprocal_rank([hit.question_id for hit in hits], probe.answers[0]))
+    return milliseconds, ranks
+
+
+def _figures(milliseconds: Sequence[float], ranks: Sequence[float], probes: Sequence[LabelledQuery]) -> dict[str, Any]:
+    by_language: dict[str, Any] = {
+        language: accuracy_figures([rank for rank, probe in zip(ranks, probes, strict=True) if probe.language == language])
+        for language in LANGUAGES
+    }
+    return {"p50_ms": float(np.percentile(milliseconds, 50)), "p95_ms": float(np.percentile(milliseconds, 95)), **by_language}
+
+
+def _rows(systems: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    ours, rows = systems[OURS], []
+    for baseline, speed in ((MINILM, NO_SLOWER), (BM25, None)):
+        theirs = systems[baseline]
+        rows += [Row(name[:3], ours[name], "ms", theirs[name], baseline, speed) for name in ("p50_ms", "p95_ms")]
+        rows += [
+            Row(f"{name}, {language}", ours[language][name], "", theirs[language][name], baseline, NO_WORSE)
+            for language in LANGUAGES
+            for name in ours[language]
+        ]
+    for name, words in (("loading_s", "encoder loaded"), ("indexing_s", "all texts indexed")):
+        rows.append(Row(words, ours[name], "s", systems[MINILM][name], MINILM, NO_SLOWER))
+    return rows
+
+
+def _timed(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    started = time.perf_counter()
+    result = work(*arguments)
+    return time.perf_counter() - started, result
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
