@@ -22,6 +22,7 @@ from benchmarks.core.comparison import Aim, Row, data_of, plain
 from benchmarks.core.machine import circumstances
 
 RESULTS = Path(__file__).resolve().parent / "results"
+WIDTH = 120  # columns of a table, where the terminal has fewer or there is none
 BUSY = 0.5  # load for each core above which a timing is not to be trusted
 
 
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(names):
         parser.error(f"there is no benchmark called {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
-    failed = [name for name in options.names or names if not run(name, options.quick, Console())]
+    console = Console(width=max(WIDTH, Console().width))
+    failed = [name for name in options.names or names if not run(name, options.quick, console)]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -90,16 +92,17 @@ def _warn_if_busy(record: dict[str, Any], console: Console) -> None:
 def _print(record: dict[str, Any], console: Console) -> None:
     quick = ", quick" if record["quick"] else ""
     table = Table(title=f"{record['benchmark']} ({record['seconds']:.0f} s{quick})", title_justify="left")
-    for heading in ("", "result", "baseline", "ratio", "aim"):
-        table.add_column(heading, justify="left" if heading in ("", "aim") else "right")
+    for heading in ("", "result", "baseline", "ratio", "aim", "baseline is"):
+        table.add_column(heading, justify="right" if heading in ("result", "baseline", "ratio") else "left", no_wrap=True)
     for row in record["rows"]:
         baseline = f"{_number(row['baseline'])} {row['unit']}".strip()
         table.add_row(
-            row["name"] + (f"\n  [dim]against {row['baseline_is']}[/dim]" if row["baseline_is"] else ""),
+            row["name"],
             f"{_number(row['result'])} {row['unit']}".strip() + _interval(row["interval"]),
             baseline if row["baseline"] is not None else "–",
             _number(row["ratio"]),
             _aim(row),
+            row["baseline_is"],
         )
     console.print(table)
 

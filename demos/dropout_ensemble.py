@@ -335,8 +335,9 @@ def _run_ensemble(p: Dropout, device: torch.device, generator: torch.Generator) 
 
 
 def _judge_ensemble(p: Dropout, curves: _Curves, scatter: Tensor, ks: list[int]) -> tuple[tuple[Figure, ...], Outcome]:
-    """The verdict on k*, the mean over seeds of `meeting_points` (a seed that never meets counts as the largest k).
+    """The verdict on k*, the geometric mean over seeds of `meeting_points` (a seed that never meets counts as the largest k).
 
+    Geometric, as the points range over two orders of magnitude; its spread is half the width of its 95 % interval.
     Reproduced: k* within a factor of 3 of the published 50 or so, surely above 1, and at least half of the seeds do meet. Same direction:
     more than one thinned network is surely needed. Otherwise not at this scale.
     """
@@ -344,12 +345,12 @@ def _judge_ensemble(p: Dropout, curves: _Curves, scatter: Tensor, ks: list[int])
     points = meeting_points(thinned, scatter, scaled, ks)
     missed = sum(math.isinf(k) for k in points)
     diverged = not bool(scaled.isfinite().all())
-    k, spread = mean_and_spread([min(k, float(p.largest_k)) for k in points])
-    surely = not diverged and k - (spread or 0) > 1
+    (k,), (low,), (high,) = mean_and_band([[min(k, float(p.largest_k))] for k in points], log=True)
+    surely = not diverged and low > 1
     near = 50 / 3 <= k <= 50 * 3 and missed <= p.seeds / 2
     status: Status = "not_at_this_scale" if not surely else "reproduced" if near else "same_direction"
-    answer = "many" if diverged or k > 30.5 else "tens" if k >= 6.5 else "few" if k >= 2.5 else "one"
-    meeting = Figure(Text("追上 eval() 需要的 k", "k that matches eval()"), k, spread)
+    answer = "many" if diverged or k >= 39.5 else "tens" if k >= 9.5 else "few" if k >= 2.5 else "one"
+    meeting = Figure(Text("追上 eval() 需要的 k", "k that matches eval()"), k, (high - low) / 2)
     figures = (
         meeting,
         *_figures(curves, "error", "%", "thinned", "eval", "ensemble", "plain"),
@@ -361,11 +362,13 @@ def _judge_ensemble(p: Dropout, curves: _Curves, scatter: Tensor, ks: list[int])
     )
     near_k, near_50 = (ks.index(min(ks, key=lambda mark: abs(mark - wanted))) for wanted in (k, 50))
     excess = _plus_minus(*mean_and_spread((thinned[:, near_50] - scaled).tolist()))
-    text = _explain_ensemble(p, curves, float(scatter[:, near_k].mean()), excess, ks[near_50], missed, diverged)
+    text = _explain_ensemble(p, curves, float(scatter[:, near_k].mean()), f"{low:.2g} … {high:.2g}", excess, ks[near_50], missed, diverged)
     return figures, Outcome(Verdict(status, meeting, published, SRIVASTAVA, text), answer)
 
 
-def _explain_ensemble(p: Dropout, curves: _Curves, deviation: float, excess: str, k: int, missed: int, diverged: bool) -> Text:
+def _explain_ensemble(
+    p: Dropout, curves: _Curves, deviation: float, interval: str, excess: str, k: int, missed: int, diverged: bool
+) -> Text:
     if diverged:
         return Text(
             f"学习率 {p.lr:g} 太大，训练发散，没有可比的网络。",
@@ -379,14 +382,14 @@ def _explain_ensemble(p: Dropout, curves: _Curves, deviation: float, excess: str
     nll = {name: mean_and_spread(y[:, -1].tolist())[0] for name, (_, y) in curves.nll.items()}
     lowest = min(nll, key=lambda name: nll[name])
     zh = (
-        f"“追上”指平均错误率高出 eval() 不到一个标准差（换一批掩码时的波动）；这里只有 500 张测试图，标准差约 {deviation:.2f} 个百分点，门槛比论文的 10000 张宽，k 就小。"
+        f"“追上”指平均错误率高出 eval() 不到一个标准差（换一批掩码时的波动）；这里只有 500 张测试图，标准差约 {deviation:.2f} 个百分点，门槛比论文的 10000 张宽，k 就小。各种子相差很大，几何平均的 95% 区间是 {interval}。"
         + f"k = {k} 时平均仍比 eval() 高 {excess} 个百分点。"
         + (f"{missed}/{p.seeds} 个种子到 k = {p.largest_k} 还没追上，按 {p.largest_k} 计，所以这是下限。" if missed else "")
         + f"负对数似然最低的是“{LOOKS[lowest][0].zh}”：稀疏网络平均 {nll['thinned']:.3g}，eval() {nll['eval']:.3g}，{MEMBERS} 个独立网络 {nll['ensemble']:.3g}，"
         + f"单个普通网络 {nll['plain']:.3g} nat（Lakshminarayanan 等 2017，表 1：Boston 回归上 MC-dropout 2.46，独立集成 2.41）。"
     )
     en = (
-        f"“Matches” means less than one standard deviation (between sets of masks) above eval()'s error; with only 500 test digits that is about {deviation:.2f} points, a wider gate than with the paper's 10,000, so k is smaller. "
+        f"“Matches” means less than one standard deviation (between sets of masks) above eval()'s error; with only 500 test digits that is about {deviation:.2f} points, a wider gate than with the paper's 10,000, so k is smaller. Seeds differ widely: the 95 % interval of their geometric mean is {interval}. "
         + f"At k = {k} the average is still {excess} points above eval(). "
         + (
             f"{missed} of {p.seeds} seeds did not get there by k = {p.largest_k} and count as {p.largest_k}, so this is a lower bound. "
@@ -698,8 +701,8 @@ def predict(parameters: Dropout) -> Prediction:
         return Prediction(
             Text("平均多少个稀疏网络，才能和一次 eval() 一样好？", "How many thinned networks must be averaged to match one eval() pass?"),
             {
-                "one": Text("1–2 个", "1–2"), "few": Text("3–6 个", "3–6"), "tens": Text("7–30 个", "7–30"),
-                "many": Text("30 个以上，或追不上", "more than 30, or it never does"),
+                "one": Text("1–2 个", "1–2"), "few": Text("3–9 个", "3–9"), "tens": Text("10–39 个", "10–39"),
+                "many": Text("40 个以上，或追不上", "40 or more, or it never does"),
             },
         )  # fmt: skip
     if parameters.task == "train-test":

@@ -113,10 +113,7 @@ def _comparable(text: str) -> str:
 
 def _cross_faults(questions: list[Question], ids: set[str], demos: Mapping[str, Collection[str]] | None) -> Iterator[Fault]:
     by_id: dict[str, Question] = {}
-    indexed = {
-        _comparable(text): question for question in questions for language in LANGUAGES
-        for text in (question.meta.question[language], *question.meta.paraphrases[language])
-    }  # fmt: skip
+    indexed = {_comparable(text): question for question in questions for text in passages(question)}
     for question in questions:
         if question.topic not in TOPICS:
             yield Fault(question.path, 1, f"unknown topic {question.topic!r}; there are: {', '.join(TOPICS)}")

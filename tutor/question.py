@@ -163,12 +163,15 @@ def parse_question(path: Path, folder: Path) -> Question:
 def _front_matter(text: str, name: str) -> tuple[FrontMatter | None, dict[tuple[Hashable, ...], int], list[Fault]]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data: Any = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 2 if error.problem_mark else 1
         return None, {}, [Fault(name, line, f"front matter is not valid YAML: {error.problem or error}")]
+    except (yaml.reader.ReaderError, ValueError) as error:  # a control character; a date that is not in the calendar
+        line = text.count("\n", 0, getattr(error, "position", 0)) + 2
+        return None, {}, [Fault(name, line, f"front matter is not valid YAML: {error}")]
     lines: dict[tuple[Hashable, ...], int] = {}
     faults = [Fault(name, line, f"key {key!r} appears twice") for key, line in _locate(node, (), lines)]
-    data: Any = yaml.safe_load(text)
     try:
         meta = FrontMatter.model_validate(data)
     except ValidationError as error:
@@ -241,14 +244,16 @@ def _split_headings(text: str, name: str, first_line: int) -> tuple[list[tuple[i
     faults: list[Fault] = []
     fence_line: int | None = None
     block: list[str] = []  # the lines of the current paragraph, code removed
+    block_line = first_line
     for line, content in enumerate([*text.split("\n"), ""], start=first_line):
         if re.match(r"\s*```", content):
             fence_line = line if fence_line is None else None
         elif fence_line is None:
+            block_line = block_line if block else line
             block.append(re.sub(r"`[^`]*`", "", content).replace(r"\$", ""))
             if not content.strip():
                 if "".join(block).count("$") % 2:
-                    faults.append(Fault(name, line - len(block) + 1, "unbalanced $ in this paragraph"))
+                    faults.append(Fault(name, block_line, "unbalanced $ in this paragraph"))
                 block = []
             heading = re.fullmatch(r"(#{1,2}) (.+?)\s*", content)
             if heading:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import mean
 
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Verdict
 from demos.core.parameters import Parameters, choice, flag, integer, real
@@ -38,7 +39,7 @@ key_points:
   zh: [负数变成零。, 正数不变。]
   en: [Negatives become zero., Positives stay.]
 demo: {id: tiny, preset: small}
-related: [momentum, dropout]
+related: [dropout-test, dropout]
 references:
   - {title: 'Rectified Linear Units', authors: 'V. Nair, G. Hinton', year: 2010, url: 'https://example.org/relu'}
 ---
@@ -70,7 +71,7 @@ The full answer about ReLU.
 
 def question_text(section: str | None, name: str, related: str = "") -> str:
     """A sound question file about another subject: RELU under another name, and without a demo."""
-    text = RELU.replace("ReLU", name).replace("[momentum, dropout]", f"[{related}]").replace("demo: {id: tiny, preset: small}\n", "")
+    text = RELU.replace("ReLU", name).replace("[dropout-test, dropout]", f"[{related}]").replace("demo: {id: tiny, preset: small}\n", "")
     return text.replace('section: "1.12"\n', f'section: "{section}"\n' if section else "")
 
 
@@ -83,42 +84,33 @@ def write_question(folder: Path, name: str, text: str, topic: str = "activations
 
 
 def write_knowledge(folder: Path) -> Path:
-    """Three sound questions: dropout (1.10), relu (1.12, with the demo), momentum (of no section)."""
+    """Three sound questions, in order of section: dropout (1.10), dropout-test (1.11), relu (1.12, with the demo)."""
     write_question(folder, "relu", RELU)
     write_question(folder, "dropout", question_text("1.10", "Dropout", "relu"), "regularization")
-    write_question(folder, "momentum", question_text(None, "Momentum"), "optimization")
+    write_question(folder, "dropout-test", question_text("1.111", "Dropout at test time"), "regularization")
     return folder
 
 
+KEYWORDS = {"dropout": ["dropout"], "dropout-test": ["dropout", "test|测试"], "relu": ["relu"]}
+
+
 class KeywordRetriever:
-    """Finds the questions whose keywords stand in the query; asked queries are kept in `queries`.
+    """Finds the questions whose keywords stand in the query, and keeps the queries.
 
-    The score is the share of a question's keywords that the query holds (any spelling of each). Of equal scores the question with more
-    keywords comes first. All keywords: ANSWER; some: SUGGEST; none: ABSTAIN.
+    The score is the share of a question's keywords that the query holds; of equal scores the question with more keywords comes first.
+    All keywords: ANSWER; some: SUGGEST; none: ABSTAIN.
     """
-
-    KEYWORDS = {
-        "relu": [("relu",), ("negative", "负")],
-        "dropout": [("dropout", "丢弃")],
-        "momentum": [("momentum", "动量")],
-    }
 
     def __init__(self) -> None:
         self.queries: list[str] = []
 
     def retrieve(self, query: str, language: Language | None = None, top_k: int = 5) -> Retrieval:
         self.queries.append(query)
-        hits = sorted((self._hit(name, query.lower()) for name in self.KEYWORDS), key=self._rank, reverse=True)
+        scores = {name: mean(bool(re.search(word, query.lower())) for word in words) for name, words in KEYWORDS.items()}
+        hits = [Hit(name, scores[name]) for name in sorted(scores, key=lambda name: (-scores[name], -len(KEYWORDS[name])))]
         best = hits[0].score
         decision = Decision.ANSWER if best == 1 else Decision.SUGGEST if best > 0 else Decision.ABSTAIN
         return Retrieval(query, language or detect_language(query), tuple(hits[:top_k]), best, decision)
-
-    def _hit(self, name: str, query: str) -> Hit:
-        keywords = self.KEYWORDS[name]
-        return Hit(name, sum(any(spelling in query for spelling in keyword) for keyword in keywords) / len(keywords))
-
-    def _rank(self, hit: Hit) -> tuple[float, int]:
-        return hit.score, len(self.KEYWORDS[hit.question_id])
 
 
 @dataclass(frozen=True)
@@ -159,4 +151,4 @@ TINY = Demo(
     id="tiny",
 )
 
-DEMOS: dict[str, Any] = {"tiny": TINY}
+DEMOS = {"tiny": TINY}

@@ -33,7 +33,7 @@ def test_a_sound_file_is_read_whole(tmp_path: Path) -> None:
     assert question.meta.probes["en"][1] == "rectifier unit"
     assert question.meta.key_points["zh"] == ["负数变成零。", "正数不变。"]
     assert question.meta.demo == DemoLink(id="tiny", preset="small")
-    assert question.meta.related == ["momentum", "dropout"]
+    assert question.meta.related == ["dropout-test", "dropout"]
     assert question.meta.references == [
         Reference(title="Rectified Linear Units", authors="V. Nair, G. Hinton", year=2010, url="https://example.org/relu")
     ]
@@ -79,15 +79,15 @@ FAULTS = {
     "unknown key": ("related:", "level: 3\nrelated:", 24, "level: unknown key"),
     "unknown key of a reference": ("year: 2010", "year: 2010, doi: x", 26, "references.0.doi: unknown key"),
     "unknown language": ("  en: What is", "  fr: Quoi ?\n  en: What is", 5, "question.fr: unknown key"),
-    "missing key": ("related: [momentum, dropout]\n", "", 2, "related: missing"),
+    "missing key": ("related: [dropout-test, dropout]\n", "", 2, "related: missing"),
     "missing key of a reference": (", year: 2010", "", 26, "references.0.year: missing"),
     "question in one language": ("  en: What is ReLU?\n", "", 3, "question.en: missing"),
     "blank question": ("  en: What is ReLU?\n", "  en: '  '\n", 5, "question.en: String should have at least 1 character"),
-    "probes in one language": ("  en:\n    - which", "  zzz:\n    - which", 9, "probes.en: missing"),
+    "key points in one language": ("  en: [Negatives become zero., Positives stay.]\n", "", 20, "key_points.en: missing"),
     "key twice": ("related:", "related: []\nrelated:", 25, "key 'related' appears twice"),
     "inner key twice": ("  en: What is", "  en: What\n  en: What is", 6, "key 'en' appears twice"),
     "colon in a plain text": ("en: What is ReLU?", "en: What: is ReLU?", 5, "front matter is not valid YAML"),
-    "bracket never closed": ("[momentum, dropout]", "[momentum, dropout", 25, "front matter is not valid YAML"),
+    "bracket never closed": ("[dropout-test, dropout]", "[dropout-test, dropout", 25, "front matter is not valid YAML"),
     "control character": ("What is ReLU?", "What is\x0cReLU?", 5, "front matter is not valid YAML"),
     "unknown tag": ("year: 2010", "year: !number 2010", 26, "front matter is not valid YAML"),
     "a list as key": ("related:", "? [a, b]\n: c\nrelated:", 24, "front matter is not valid YAML"),
@@ -102,7 +102,7 @@ FAULTS = {
     "space in the URL": ("example.org/relu", "example.org/re lu", 26, "references.0.url: String should match pattern"),
     "year in words": ("year: 2010", "year: '2010'", 26, "references.0.year: Input should be a valid integer"),
     "demo without preset": (", preset: small", "", 23, "demo.preset: missing"),
-    "related id in capitals": ("[momentum, dropout]", "[momentum, Dropout]", 24, "related.1: String should match pattern"),
+    "related id in capitals": ("[dropout-test, dropout]", "[dropout-test, Dropout]", 24, "related.1: String should match pattern"),
     "no front matter": ("---\nsection", "section", 1, "no front matter"),
     "front matter never closed": ("---\n# 中文", "# 中文", 1, "no front matter"),
     "heading missing": ("## 易错点\n\n- ReLU 的易错点。\n\n", "", 36, "expected the heading ## 易错点, found 'English'"),

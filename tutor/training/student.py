@@ -36,6 +36,7 @@ class Recipe:
     contrast: float = 0.3
     temperature: float = 0.1
     contrast_batch: int = 384
+    drop: float = 0.0
     seed: int = 7
 
 
@@ -105,7 +106,9 @@ def _contrast(
     import torch
 
     rows = generator.permutation(len(entries.labels))[: recipe.contrast_batch]
-    vectors = _embed(weights, entries.bags[rows], parents, recipe.split, generator)
+    bags = entries.bags[rows]
+    bags = np.where(generator.random(bags.shape) < recipe.drop, PADDING, bags)
+    vectors = _embed(weights, bags, parents, recipe.split, generator)
     labels = torch.from_numpy(entries.labels[rows])
     same = labels[:, None] == labels[None, :]
     same.fill_diagonal_(False)

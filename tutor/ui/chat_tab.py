@@ -53,7 +53,7 @@ class ChatTab:
     def _build(self, language: Language) -> None:
         self.bot = self.localized.add(
             gr.Chatbot(
-                label=STRINGS["chat_label"][language], show_label=False, placeholder=STRINGS["chat_empty"][language], height="64vh", min_height=380,
+                label=STRINGS["chat_label"][language], show_label=False, placeholder=STRINGS["chat_empty"][language], height="58vh", min_height=380, autoscroll=False,
                 latex_delimiters=DELIMITERS, buttons=["copy", "copy_all"], layout="panel", elem_id="chat",
                 examples=self._examples(language), feedback_options=("Like", "Dislike") if self.feedback else None,
             ),
@@ -95,7 +95,7 @@ class ChatTab:
         self.box.submit(self._ask, [self.box, *inputs], self.replies, **_CHAT)
         self.bot.example_select(self._example, inputs, self.replies, **_CHAT)
         self.retry.click(self._retry, inputs, self.replies, **_CHAT)
-        self.bot.retry(self._retry, inputs, self.replies, **_CHAT)
+        self.bot.change(None, None, None, js=_SHOW_NEWEST, api_visibility="private")
         for event in (self.clear.click, self.bot.clear):
             event(lambda: ([], Conversation(), "", gr.update(visible=False)), None, self.replies, queue=False, **_PRIVATE)
         self.download.click(self._document, inputs, self.document, **_CHAT).success(
@@ -174,6 +174,13 @@ class ChatTab:
             log.exception("feedback was not saved")
             raise gr.Error(STRINGS["error_feedback"][turn.language].format(reason=error.strerror)) from error
 
+
+# The newest question at the top of the chat, its answer below: an answer is read from its beginning.
+_SHOW_NEWEST = """() => setTimeout(() => {
+  const log = document.querySelector('#chat [role=log]');
+  const newest = [...document.querySelectorAll('#chat .user-row')].pop();
+  if (log && newest) log.scrollTo({top: log.scrollTop + newest.getBoundingClientRect().top - log.getBoundingClientRect().top});
+}, 200)"""
 
 _SAVE_DOCUMENT = """(text) => {
   const link = document.createElement('a');

@@ -34,6 +34,15 @@ class Opened:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """A preset that another part of the page asks for. `times` makes asking for the same one again a change."""
+
+    demo_id: str
+    preset: str
+    times: int = 0
+
+
+@dataclass(frozen=True)
 class Shown:
     """What the stage shows, so that it can be kept after a stop and told again in the other language."""
 
@@ -64,6 +73,7 @@ class DemoTab:
         self.opened = gr.State(Opened(first))
         self.configuration = gr.State(first)
         self.shown = gr.State(None)
+        self.wanted = gr.State(Wanted(first.demo_id, first.preset))
         self._build(demo, first, localized.initial)
         self._wire()
 
@@ -235,6 +245,7 @@ class DemoTab:
             cancels=[running], queue=False, show_progress="hidden", api_visibility="private",
         )  # fmt: skip
         self.demo_choice.input(self._pick_demo, [self.demo_choice, self.opened, self.language], self.opens, **self._opening())
+        self.wanted.change(self._open_wanted, [self.wanted, self.opened, self.language], self.opens, **self._opening())
         self.preset_choice.input(self._pick_preset, [self.preset_choice, self.opened, self.language], self.opens, **self._opening())
         self.seed.input(
             self._pick_seed, [self.seed, self.configuration, self.language], [self.configuration, self.code, self.query],
@@ -246,6 +257,9 @@ class DemoTab:
 
     def _opening(self) -> dict[str, Any]:
         return {"cancels": [self.running], "queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+    def _open_wanted(self, wanted: Wanted, opened: Opened, language: Language) -> dict[Any, Any]:
+        return self.open(link.of_preset(self.demos[wanted.demo_id], wanted.preset), opened, language)
 
     def _pick_demo(self, name: str, opened: Opened, language: Language) -> dict[Any, Any]:
         demo = self.demos[name]

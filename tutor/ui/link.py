@@ -60,7 +60,7 @@ def parse_seed(raw: object) -> int:
     """A whole number in 0 … 2³¹−1. Raises ParameterError."""
     try:
         number = float(raw) if isinstance(raw, (int, float, str)) and not isinstance(raw, bool) else -1.0
-    except ValueError:
+    except (ValueError, OverflowError):
         number = -1.0
     if not 0 <= number < 2**31 or number != int(number):
         raise ParameterError(STRINGS["error_seed"])

@@ -1,0 +1,189 @@
+"""One turn of a conversation, over a retriever that finds by keyword (see `sample.py`)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tutor.chat import Conversation, MessageError, Turn, Tutor, check_message
+from tutor.retriever import Decision
+
+
+def talk(tutor: Tutor, *messages: str) -> tuple[Turn, ...]:
+    conversation = Conversation()
+    for message in messages:
+        conversation = tutor.reply(message, conversation).conversation
+    return conversation.turns
+
+
+def test_a_sure_match_is_answered(tiny_tutor: Tutor) -> None:
+    reply = tiny_tutor.reply("  What is ReLU?\n")
+    assert reply.turn == Turn("What is ReLU?", "What is ReLU?", "en", Decision.ANSWER, ("relu",), 1.0)
+    assert reply.conversation == Conversation((reply.turn,))
+    assert [question.id for question in tiny_tutor.questions(reply.turn)] == ["relu"]
+
+
+def test_an_unsure_match_is_suggested_with_the_three_nearest(tiny_tutor: Tutor) -> None:
+    (turn,) = talk(tiny_tutor, "behaviour of layers when testing")
+    assert (turn.decision, turn.confidence) == (Decision.SUGGEST, 0.5)
+    assert turn.question_ids == ("dropout-test", "dropout", "relu")
+
+
+def test_what_is_not_covered_is_not_answered(tiny_tutor: Tutor) -> None:
+    (turn,) = talk(tiny_tutor, "How do I bake bread?")
+    assert (turn.decision, turn.question_ids, turn.confidence) == (Decision.ABSTAIN, (), 0.0)
+
+
+def test_the_language_is_that_of_the_message_unless_given(tiny_tutor: Tutor) -> None:
+    assert [turn.language for turn in talk(tiny_tutor, "relu 是什么", "What is ReLU?")] == ["zh", "en"]
+    assert tiny_tutor.reply("What is ReLU?", language="zh").turn.language == "zh"
+
+
+@pytest.mark.parametrize(
+    ("subject", "message", "found"),
+    [
+        ("什么是 dropout？", "那测试的时候呢？", "dropout-test"),
+        ("What is dropout?", "and at test time?", "dropout-test"),
+        ("What is dropout?", "What does it do in testing?", "dropout-test"),
+        ("什么是 dropout？", "它在测试时怎么做？", "dropout-test"),
+        ("什么是 dropout？", "测试时怎么做？", "dropout-test"),  # points nowhere, but is unclear alone and clear together
+        ("什么是 dropout？", "为什么？", "dropout"),
+        ("What is dropout?", "why?", "dropout"),
+        ("What is ReLU?", "Tell me more", "relu"),
+        ("ReLU 是什么？", "举个例子", "relu"),
+    ],
+)
+def test_a_follow_up_is_read_with_its_subject(tiny_tutor: Tutor, subject: str, message: str, found: str) -> None:
+    before, turn = talk(tiny_tutor, subject, message)
+    assert turn.follow_up
+    assert (turn.message, turn.subject) == (message, subject)
+    assert (turn.decision, turn.question_ids) == (Decision.ANSWER, (found,))
+    assert turn.repeated == (before.question_ids == (found,))
+
+
+def test_a_second_follow_up_keeps_the_subject(tiny_tutor: Tutor) -> None:
+    turns = talk(tiny_tutor, "What is dropout?", "why?", "and at test time?")
+    assert [turn.subject for turn in turns] == ["What is dropout?"] * 3
+    assert turns[2].question_ids == ("dropout-test",)
+
+
+def test_the_first_message_is_no_follow_up(tiny_tutor: Tutor) -> None:
+    (turn,) = talk(tiny_tutor, "why?")
+    assert (turn.follow_up, turn.decision) == (False, Decision.ABSTAIN)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "What is ReLU?",
+        "什么是 ReLU？",
+        "Then there is another thing that I would like to know: what is ReLU?",
+        "那么请完整地介绍一下 ReLU 这个激活函数的定义和它的优点",
+    ],
+)
+def test_a_new_subject_is_no_follow_up(tiny_tutor: Tutor, message: str) -> None:
+    turn = talk(tiny_tutor, "What is dropout?", message)[-1]
+    assert (turn.follow_up, turn.subject, turn.question_ids) == (False, message, ("relu",))
+
+
+@pytest.mark.xfail(strict=True, reason="a short question that opens with why or 为什么 is a follow-up even where it is answered alone")
+@pytest.mark.parametrize("message", ["why ReLU?", "为什么用 ReLU？"])
+def test_a_new_subject_that_opens_like_a_follow_up(tiny_tutor: Tutor, message: str) -> None:
+    turn = talk(tiny_tutor, "What is dropout?", message)[-1]
+    assert (turn.follow_up, turn.subject, turn.question_ids) == (False, message, ("relu",))
+
+
+def test_an_unrelated_question_is_not_answered_with_the_subject_before(tiny_tutor: Tutor) -> None:
+    turn = talk(tiny_tutor, "What is dropout?", "How do I bake bread?")[-1]
+    assert (turn.follow_up, turn.decision) == (False, Decision.ABSTAIN)
+
+
+def test_nothing_is_carried_past_an_abstention(tiny_tutor: Tutor) -> None:
+    turns = talk(tiny_tutor, "What is dropout?", "How do I bake bread?", "why?")
+    assert (turns[2].follow_up, turns[2].decision) == (False, Decision.ABSTAIN)
+
+
+def test_a_long_subject_is_carried_in_part(tiny_tutor: Tutor) -> None:
+    talk(tiny_tutor, "dropout " * 250, "why?")
+    queries = tiny_tutor.retriever.queries  # type: ignore[attr-defined]
+    assert queries[-1] == ("dropout " * 15) + " why?"
+
+
+def test_a_retry_repeats_the_last_turn_after_those_before(tiny_tutor: Tutor) -> None:
+    reply = tiny_tutor.reply("why?", Conversation(talk(tiny_tutor, "What is dropout?")))
+    again = tiny_tutor.reply(reply.turn.message, reply.conversation.without_last())
+    assert again.conversation == reply.conversation
+    assert len(again.conversation.turns) == 2
+    assert Conversation().without_last() == Conversation()
+
+
+def test_conversations_do_not_influence_each_other(tiny_tutor: Tutor) -> None:
+    first, second = Conversation(), Conversation()
+    for mine, yours in [("What is dropout?", "什么是 ReLU？"), ("and at test time?", "为什么？")]:
+        first = tiny_tutor.reply(mine, first).conversation
+        second = tiny_tutor.reply(yours, second).conversation
+    assert first.turns == talk(tiny_tutor, "What is dropout?", "and at test time?")
+    assert second.turns == talk(tiny_tutor, "什么是 ReLU？", "为什么？")
+    assert [turn.question_ids for turn in second.turns] == [("relu",), ("relu",)]
+
+
+def test_a_question_can_be_shown_by_name(tiny_tutor: Tutor) -> None:
+    before = Conversation(talk(tiny_tutor, "How do I bake bread?"))
+    reply = tiny_tutor.show("dropout-test", "zh", before)
+    title = "什么是 Dropout at test time？"
+    assert reply.turn == Turn(title, title, "zh", Decision.ANSWER, ("dropout-test",), 1.0)
+    assert reply.conversation.turns == (*before.turns, reply.turn)
+    assert reply.retrieval.hits[0].question_id == "dropout-test"
+    assert tiny_tutor.reply("为什么？", reply.conversation).turn.question_ids == ("dropout-test",)
+    with pytest.raises(KeyError):
+        tiny_tutor.show("nothing", "zh", before)
+
+
+def test_the_record_of_an_answer(tiny_tutor: Tutor) -> None:
+    assert tiny_tutor.record(tiny_tutor.reply("What is ReLU?")) == {
+        "question": "What is ReLU?",
+        "language": "en",
+        "decision": "answer",
+        "confidence": 1.0,
+        "hits": [
+            {"id": "relu", "section": "1.12", "score": 1.0},
+            {"id": "dropout-test", "section": "1.111", "score": 0.0},
+            {"id": "dropout", "section": "1.10", "score": 0.0},
+        ],
+        "demo": {"id": "tiny", "preset": "small"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("message", "decision"), [("What is dropout?", "answer"), ("a test of relu-like units", "answer"), ("a test", "suggest"), ("?", "abstain")]
+)
+def test_a_record_always_has_the_same_keys(tiny_tutor: Tutor, message: str, decision: str) -> None:
+    record = tiny_tutor.record(tiny_tutor.reply(message))
+    assert list(record) == ["question", "language", "decision", "confidence", "hits", "demo"]
+    assert all(list(hit) == ["id", "section", "score"] for hit in record["hits"])
+    assert record["decision"] == decision
+    assert (record["demo"] is None) == ("relu" not in message)
+
+
+@pytest.mark.parametrize("message", ["", " ", "\n\t\u3000\xa0"])
+def test_a_blank_message_is_refused(tiny_tutor: Tutor, message: str) -> None:
+    with pytest.raises(MessageError, match="no question yet"):
+        tiny_tutor.reply(message)
+
+
+@pytest.mark.parametrize("message", [None, 5, ["What is ReLU?"], {"text": "What is ReLU?"}, b"What is ReLU?"])
+def test_a_message_is_text(tiny_tutor: Tutor, message: Any) -> None:
+    with pytest.raises(MessageError) as caught:
+        tiny_tutor.reply(message)
+    assert (caught.value.text.zh, caught.value.text.en) == ("问题必须是一段文字。", "A question must be text.")
+
+
+def test_a_message_has_at_most_two_thousand_characters(tiny_tutor: Tutor) -> None:
+    assert check_message("问" * 2000) == "问" * 2000
+    assert check_message("  " + "a" * 2000 + "\n") == "a" * 2000
+    with pytest.raises(MessageError) as caught:
+        tiny_tutor.reply("问" * 2001)
+    for text in (caught.value.text.zh, caught.value.text.en):
+        assert re.findall(r"[\d,]+\d", text) == ["2,001", "2,000"]
