@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import signal
 import sys
 import time
 import traceback
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(names):
         parser.error(f"there is no benchmark called {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: through the blocks that end what was started
     console = Console(width=max(WIDTH, Console().width))
     failed = [name for name in options.names or names if not run(name, options.quick, console)]
     if failed:

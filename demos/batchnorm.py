@@ -16,7 +16,7 @@ from demos.core.datasets import CLASSES, PIXELS, load_digits
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.pace import Pace
-from demos.core.parameters import Parameters, choice, integer, real
+from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.stacked import SGD, StackedMLP, Tape, cross_entropy, error_rate
 from demos.core.statistics import mean_and_band, mean_and_spread
 from demos.core.text import Text, same
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchNorm(Parameters):
-    task: str = choice(
+    task: str = mode_choice(
         "training",
         {
             "training": Text("训练速度", "training speed"),
@@ -47,7 +47,7 @@ class BatchNorm(Parameters):
         help=Text("“训练速度”还会试它的 5 倍和 30 倍。", "Training speed also tries 5 and 30 times as much."),
     )
     depth: int = integer(
-        6, 1, 8, label=Text("隐藏层数", "Hidden layers"), help=Text("网络越深，归一化越有用。", "Deeper networks gain more.")
+        4, 1, 8, label=Text("隐藏层数", "Hidden layers"), help=Text("网络越深，归一化越有用。", "Deeper networks gain more.")
     )
     batch: int = integer(
         32, 2, 64, label=Text("批大小", "Batch size"), help=Text("“极小批量”会自己换多种批大小。", "Tiny batches tries several of its own.")
@@ -57,6 +57,16 @@ class BatchNorm(Parameters):
         {"relu": same("ReLU"), "tanh": same("tanh"), "sigmoid": same("sigmoid")},
         label=Text("激活函数", "Activation"),
         help=Text("sigmoid 的深网络没有归一化很难训练。", "Deep sigmoid networks hardly train without batch norm."),
+    )
+    start: str = choice(
+        "he",
+        {"he": Text("He 初始化", "He's"), "small": Text("PyTorch 默认的尺度", "PyTorch's default scale")},
+        label=Text("初始权重", "Initial weights"),
+        help=Text(
+            "标准差：He 为 √(2/n)（sigmoid 与 tanh 用 √(1/n)），PyTorch 默认为 √(1/(3n))。",
+            "Standard deviation: He √(2/n) (√(1/n) for sigmoid and tanh), PyTorch's default √(1/(3n)).",
+        ),
+        advanced=True,
     )
     momentum: float = real(
         0.1,
@@ -68,6 +78,8 @@ class BatchNorm(Parameters):
             "新一批统计量的权重：1 只记最后一批，太小则跟不上。",
             "Weight of the newest batch: 1 keeps only the last, too small lags behind.",
         ),
+        modes=("train-eval", "tiny-batch", "dropout-order"),
+        advanced=True,
     )
     dropout: float = real(
         0.5,
@@ -75,6 +87,7 @@ class BatchNorm(Parameters):
         0.9,
         label=Text("丢弃概率 p", "Drop probability p"),
         help=Text("仅用于“与 Dropout 的顺序”。", "Only for order with dropout."),
+        modes=("dropout-order",),
     )
     target: float = real(
         95,
@@ -83,12 +96,18 @@ class BatchNorm(Parameters):
         step=1,
         label=Text("目标准确率（%）", "Target accuracy (%)"),
         help=Text("“训练速度”数到达它的步数。", "Training speed counts the steps to it."),
+        modes=("training",),
     )
     steps: int = integer(
         400, 50, 1000, step=50, label=Text("步数", "Steps"), help=Text("每个网络走多少步。", "Steps that each network takes.")
     )
     seeds: int = integer(
-        5, 5, 8, label=Text("种子数", "Seeds"), help=Text("不同的初始权重和小批量。", "Different initial weights and batches.")
+        8,
+        5,
+        8,
+        label=Text("种子数", "Seeds"),
+        help=Text("不同的初始权重和小批量。", "Different initial weights and batches."),
+        advanced=True,
     )
     width: int = integer(
         32, 4, 64, advanced=True, label=Text("隐藏单元", "Hidden units"), help=Text("每层的宽度。", "Width of each layer.")
@@ -103,6 +122,11 @@ PRESETS = {
             "With and without batch norm at 1×, 5× and 30× the rate: how many steps to 95 %?",
         ),
         {"task": "training"},
+    ),
+    "weak-start": Preset(
+        Text("弱初始化", "Weak start"),
+        Text("同样的比较，初始权重用 PyTorch 默认的较小尺度。", "The same comparison from PyTorch's smaller default weights."),
+        {"task": "training", "start": "small"},
     ),
     "train-eval": Preset(
         Text("train() 与 eval()", "train() and eval()"),
@@ -168,6 +192,7 @@ class _Training:
             batch_norm=batch_norm,
             dropout=self.dropout,
             momentum=p.momentum,
+            gain=_gain(p),
             device=device,
         )
         count = len(self.digits.train_labels)
@@ -186,6 +211,12 @@ class _Training:
         """Test error in % of the networks in `eval()`, (settings, seeds), on the CPU."""
         wrong = error_rate(self.network.logits(self.digits.test_images), self.digits.test_labels)
         return 100 * wrong.cpu().view(self.settings, self.seeds)
+
+
+def _gain(p: BatchNorm) -> float:
+    """What the standard deviation of the initial weights is in units of 1/√fan_in."""
+    he = 2**0.5 if p.activation == "relu" else 1.0
+    return he if p.start == "he" else 3**-0.5
 
 
 def _seed(generator: torch.Generator) -> int:
@@ -239,9 +270,9 @@ def _run_training(p: BatchNorm, device: torch.device, generator: torch.Generator
         if (i + 1) % EVERY == 0:
             looked.append(i + 1)
             errors.append(torch.stack([kind.errors() for kind in kinds]))
-            if pace.due():
-                status = Text(f"30 组网络，第 {i + 1}/{p.steps} 步", f"Step {i + 1}/{p.steps} of all networks")
-                yield Snapshot(0.99 * (i + 1) / p.steps, status, _training_charts(p, looked, torch.stack(errors, 2)))
+        if errors and pace.due():
+            status = Text(f"{6 * p.seeds} 个网络，第 {i + 1}/{p.steps} 步", f"{6 * p.seeds} networks, step {i + 1}/{p.steps}")
+            yield Snapshot(0.99 * (i + 1) / p.steps, status, _training_charts(p, looked, torch.stack(errors, 2)))
     history = torch.stack(errors, 2)
     figures, outcome = _judge_training(p, _steps_to(p, looked, history), history[..., -1, :].mean(-1))
     yield Snapshot(1, DONE, _training_charts(p, looked, history, final=True), figures, outcome)
@@ -300,12 +331,23 @@ def _judge_training(p: BatchNorm, steps: Tensor, final: Tensor) -> tuple[tuple[F
         )
 
     a, b, c, d, e = told(0, 0), told(0, 1), told(1, 0), told(1, 1), told(1, 2)
+    same_rate, _, _ = _ratio((plain / steps[1, 0]).tolist())
+    start = (
+        Text(
+            "He 初始化已经让这几层好训练，留给归一化的不多：换成 PyTorch 默认的尺度再比一次。",
+            "He's initialisation already makes these few layers easy to train and leaves little for batch norm: compare with PyTorch's default scale.",
+        )
+        if p.start == "he"
+        else Text(
+            "较小的初始权重让信号逐层变弱，归一化把它拉了回来。",
+            "The small initial weights let the signal fade from layer to layer; batch norm restores it.",
+        )
+    )
     why = Text(
-        f"无 BN 时 1× {a.zh}，5× {b.zh}；有 BN 时 1× {c.zh}，5× {d.zh}，30× {e.zh}。BN 的好处主要在于受得住更大的学习率，而不是同一学习率下更快。"
-        "论文里的 Inception 深得多，也没有 He 初始化，所以差距更大；这里的小网络本来就好训练。",
-        f"Plain: at 1× it {a.en}, at 5× it {b.en}. With batch norm: at 1× it {c.en}, at 5× it {d.en}, at 30× it {e.en}. What batch norm gives is mainly "
-        "that it bears a larger rate, not that it is faster at the same one. The paper's Inception is far deeper and starts without He's initialisation, "
-        "so its gap is wider; networks as small as these train well anyway.",
+        f"无 BN 时 1× {a.zh}，5× {b.zh}；有 BN 时 1× {c.zh}，5× {d.zh}，30× {e.zh}。同一学习率下 BN 快 {same_rate:.2g} 倍，学习率放大到 5 倍后快 {mean:.2g} 倍"
+        f"（没有到达的普通网络按 {p.steps} 步算）。{start.zh}论文里的 Inception 深得多，任务也难得多。",
+        f"Plain: at 1× it {a.en}, at 5× it {b.en}. With batch norm: at 1× it {c.en}, at 5× it {d.en}, at 30× it {e.en}. At the same rate batch norm is {same_rate:.2g} times "
+        f"as fast, at 5× the rate {mean:.2g} times (a plain network that did not arrive counts as {p.steps} steps). {start.en} The paper's Inception is far deeper, and its task far harder.",
     )
     measured = Figure(Text("BN 5× 比无 BN 1× 快", "BN at 5× faster than plain at 1×"), mean, (high - low) / 2 or None, "×")
     published = Text(
@@ -360,27 +402,17 @@ def _jitter(training: _Training, size: int, generator: torch.Generator) -> tuple
             logits.append(training.network.logits(images[batch.to(images.device)], training=mode)[:, 0].cpu())
     in_train, in_eval = (torch.stack(outputs[mode]).double() for mode in (True, False))  # (neighbourhoods, K, classes)
     # From the first one's value, so that equal outputs give exactly 0.
-    spreads = [(logits - logits[0]).std(0).mean(1) for logits in (in_train, in_eval)]
+    spreads = [(logits - logits[0]).std(0).mean(1).nan_to_num(math.inf) for logits in (in_train, in_eval)]
     flips = 100 * (in_train.argmax(2) != in_eval.argmax(2)).double().mean(0)
     return spreads[0], spreads[1], flips
 
 
 def _jitter_chart(jitters: Sequence[tuple[list[float], list[float]]], sizes: Sequence[int]) -> LineChart:
+    roles: dict[str, Role] = {"train()": "warning", "eval()": "first"}
     lines = []
-    for mode, (name, role) in enumerate((("train()", "warning"), ("eval()", "first"))):
-        if jitters:
-            mean, low, high = mean_and_band(list(zip(*(pair[mode] for pair in jitters), strict=True)))
-            lines.append(
-                Line(
-                    same(name),
-                    "warning" if role == "warning" else "first",
-                    sizes[: len(mean)],
-                    mean,
-                    [max(value, 0.0) for value in low],
-                    high,
-                    "dots+line",
-                )
-            )
+    for mode, (name, role) in enumerate(roles.items() if jitters else ()):
+        mean, low, high = mean_and_band(list(zip(*(pair[mode] for pair in jitters), strict=True)))
+        lines.append(Line(same(name), role, sizes[: len(mean)], mean, [max(value, 0.0) for value in low], high, "dots+line"))
     return LineChart(
         Text("换邻居时同一张图输出的抖动", "Jitter of one image's output as its neighbours change"),
         Axis(Text("测试批大小（对数）", "test batch size (log)"), log=True, low=2, high=256),
@@ -421,7 +453,7 @@ def _judge_train_eval(
     x = [math.log(size) - sum(map(math.log, TEST_BATCHES)) / len(TEST_BATCHES) for size in TEST_BATCHES]
     slopes = []
     for column in zip(*(in_train for in_train, _ in jitters), strict=True):
-        logs = [math.log(max(value, 1e-12)) for value in column]
+        logs = [math.log(min(max(value, 1e-12), 1e12)) for value in column]
         slopes.append(sum(a * b for a, b in zip(x, logs, strict=True)) / sum(a * a for a in x))
     _, tape = training.network.forward(training.digits.train_images, training=True)
     population = torch.stack([inverse[..., 0] ** -2 for inverse in tape.inverse_std], 1)  # (K, layers, F)
@@ -526,7 +558,7 @@ def _judge_tiny_batch(done: Sequence[Tensor]) -> tuple[tuple[Figure, ...], Outco
     )
     low, high = _interval(gaps)
     answer = "harm" if low > 0 else "help" if high < 0 else "same"
-    measured = Figure(Text("批 2 时 BN 多错", "Extra error of BN, batches of 2"), mean, spread, "个百分点 / points")
+    measured = Figure(Text("批 2 时 BN 多错", "Extra error of BN, batches of 2"), mean, spread, Text("个百分点", "percentage points"))
     published = Text(
         "ResNet-50、ImageNet、批 2：组归一化的错误率比 BN 低 10.6 个百分点",
         "ResNet-50, ImageNet, batches of 2: group norm has 10.6 points less error than batch norm",
@@ -553,9 +585,9 @@ def _run_dropout_order(p: BatchNorm, device: torch.device, generator: torch.Gene
         if (i + 1) % EVERY == 0:
             looked.append(float(i + 1))
             errors.append(training.errors())
-            if pace.due():
-                charts = _order_charts(p, looked, torch.stack(errors, 1), _shifts(training))
-                yield Snapshot(0.99 * (i + 1) / p.steps, Text(f"第 {i + 1}/{p.steps} 步", f"Step {i + 1}/{p.steps}"), charts)
+        if errors and pace.due():
+            charts = _order_charts(p, looked, torch.stack(errors, 1), _shifts(training))
+            yield Snapshot(0.99 * (i + 1) / p.steps, Text(f"第 {i + 1}/{p.steps} 步", f"Step {i + 1}/{p.steps}"), charts)
     history, shifts = torch.stack(errors, 1), _shifts(training)
     figures, outcome = _judge_order(p, history[:, -1], shifts)
     yield Snapshot(1, DONE, _order_charts(p, looked, history, shifts), figures, outcome)
@@ -608,7 +640,9 @@ def _judge_order(p: BatchNorm, errors: Tensor, shifts: Tensor) -> tuple[tuple[Fi
     deeper = shifts[..., 1:] if p.depth > 1 else shifts  # the first batch norm has no dropout before it
     each = [mean_and_spread(order.mean(1).tolist()) for order in deeper]
     last = [mean_and_spread(order.tolist()) for order in errors]
-    measured = Figure(Text("Dropout 在 BN 之前多错", "Extra error with dropout before BN"), mean, spread, "个百分点 / points")
+    measured = Figure(
+        Text("Dropout 在 BN 之前多错", "Extra error with dropout before BN"), mean, spread, Text("个百分点", "percentage points")
+    )
     figures = [
         Figure(Text(f"方差偏移：{n.zh}", f"Variance shift: {n.en}"), *value, "×") for (n, _), value in zip(ORDERS, each, strict=True)
     ]
@@ -683,15 +717,21 @@ y = torch.tensor(data.target)
 order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
 test, train = order[:500], order[500:]
 
+def linear(fan_in, fan_out):
+    layer = nn.Linear(fan_in, fan_out)
+    nn.init.normal_(layer.weight, std={gain:.4g} / fan_in**0.5)
+    nn.init.zeros_(layer.bias)
+    return layer
+
 def build(batch_norm, dropout):
     layers, width = [], 64
     for p in dropout:
-        layers.append(nn.Linear(width, WIDTH))
+        layers.append(linear(width, WIDTH))
         if batch_norm:
             layers.append(nn.BatchNorm1d(WIDTH, momentum={momentum:g}))
         layers += [nn.{activation}(), nn.Dropout(p)]
         width = WIDTH
-    return nn.Sequential(*layers, nn.Linear(width, 10))
+    return nn.Sequential(*layers, linear(width, 10))
 
 def error(network):
     network.eval()
@@ -733,7 +773,6 @@ for size in (2, 8, 32, 128):
                 seen.append(network(torch.cat([x[test[:1]], x[neighbours]]))[0])
         seen = torch.stack(seen)
         print(f"batch of {{size}}, {{'train' if mode else 'eval'}}(): jitter {{(seen - seen[0]).std(0).mean():.4f}}")
-        # note: forward passes in train() also move the running statistics
 """,
     "tiny-batch": """
 for batch in (2, 4, 8, 16, 32, 64):
@@ -744,9 +783,8 @@ for batch in (2, 4, 8, 16, 32, 64):
 P = {dropout:g}
 for name, dropout in {{"none": [0.0] * DEPTH, "after every layer": [P] * DEPTH, "only at the end": [0.0] * (DEPTH - 1) + [P]}}.items():
     network, _ = fit(True, dropout=dropout)
-    error(network)
-    network.eval()
     h, shifts = x[test], []
+    network.eval()
     with torch.no_grad():
         for layer in network:
             if isinstance(layer, nn.BatchNorm1d):  # the variance it stored against the one it meets
@@ -759,7 +797,7 @@ for name, dropout in {{"none": [0.0] * DEPTH, "after every layer": [P] * DEPTH, 
 
 
 def code(p: BatchNorm) -> str:
-    values = p.values() | {"activation": {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid"}[p.activation]}
+    values = p.values() | {"gain": _gain(p), "activation": {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid"}[p.activation]}
     return (_CODE + _TAILS[p.task]).format(**values)
 
 

@@ -19,7 +19,7 @@ from demos.core.datasets import CLASSES, PIXELS, Digits, load_digits
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.pace import Pace
-from demos.core.parameters import Parameters, choice, integer, real
+from demos.core.parameters import Parameters, integer, mode_choice, real
 from demos.core.stacked import SGD, StackedMLP
 from demos.core.statistics import mean_and_band, mean_and_spread
 from demos.core.text import Text
@@ -35,7 +35,7 @@ CHECKPOINTS = 20  # looks at the test digits while training
 
 @dataclass(frozen=True)
 class Dropout(Parameters):
-    task: str = choice(
+    task: str = mode_choice(
         "ensemble",
         {
             "ensemble": Text("平均多个稀疏网络", "average thinned networks"),
@@ -61,7 +61,7 @@ class Dropout(Parameters):
         help=Text("测试时最多平均多少个稀疏网络。", "How many thinned networks are averaged at most."),
     )  # fmt: skip
     steps: int = integer(
-        400, 50, 1000, step=50, label=Text("训练步数", "Training steps"), help=Text("每步 50 张图。", "Each step takes 50 images.")
+        300, 50, 1000, step=50, label=Text("训练步数", "Training steps"), help=Text("每步 50 张图。", "Each step takes 50 images.")
     )
     lr: float = real(
         0.02, 0.001, 1.0, log=True, advanced=True, label=Text("学习率", "Learning rate"),
@@ -113,6 +113,10 @@ ENSEMBLE = Text("k 个独立训练的普通网络", "ensemble of k plain network
 PLAIN = Text("单个普通网络", "one plain network")
 UNSCALED = Text("不丢弃也不缩放", "nothing dropped, nothing scaled")
 ERROR = Text("测试错误率（%）", "Test error (%)")
+DIVERGED = Text(
+    "p = {p}、学习率 {lr} 时有网络发散，没有可比的结果：保留下来的激活要除以 1−p，p 越大步子越要小。",
+    "At p = {p} and a learning rate of {lr} networks diverged, so there is nothing to compare: kept activations are divided by 1−p, and the larger p, the smaller the rate must be.",
+)
 NLL = Text("测试负对数似然（nat）", "Test NLL (nats)")
 
 
@@ -350,7 +354,9 @@ def _judge_ensemble(p: Dropout, curves: _Curves, scatter: Tensor, ks: list[int])
     near = 50 / 3 <= k <= 50 * 3 and missed <= p.seeds / 2
     status: Status = "not_at_this_scale" if not surely else "reproduced" if near else "same_direction"
     answer = "many" if diverged or k >= 39.5 else "tens" if k >= 9.5 else "few" if k >= 2.5 else "one"
-    meeting = Figure(Text("追上 eval() 需要的 k", "k that matches eval()"), k, (high - low) / 2)
+    meeting = Figure(
+        Text("追上 eval() 需要的 k", "k that matches eval()"), math.inf if diverged else k, None if diverged else (high - low) / 2
+    )
     figures = (
         meeting,
         *_figures(curves, "error", "%", "thinned", "eval", "ensemble", "plain"),
@@ -370,10 +376,7 @@ def _explain_ensemble(
     p: Dropout, curves: _Curves, deviation: float, interval: str, excess: str, k: int, missed: int, diverged: bool
 ) -> Text:
     if diverged:
-        return Text(
-            f"学习率 {p.lr:g} 太大，训练发散，没有可比的网络。",
-            f"At the learning rate {p.lr:g} training diverged; there is nothing to compare.",
-        )
+        return DIVERGED.format(p=f"{p.p:g}", lr=f"{p.lr:g}")
     if p.p == 0:
         return Text(
             "p = 0 时没有掩码，每个“稀疏”网络都是同一个网络，一次就等于 eval()。",
@@ -382,14 +385,14 @@ def _explain_ensemble(
     nll = {name: mean_and_spread(y[:, -1].tolist())[0] for name, (_, y) in curves.nll.items()}
     lowest = min(nll, key=lambda name: nll[name])
     zh = (
-        f"“追上”指平均错误率高出 eval() 不到一个标准差（换一批掩码时的波动）；这里只有 500 张测试图，标准差约 {deviation:.2f} 个百分点，门槛比论文的 10000 张宽，k 就小。各种子相差很大，几何平均的 95% 区间是 {interval}。"
+        f"“追上”指平均错误率高出 eval() 不到一个标准差（换一批掩码时的波动）；这里只有 500 张测试图，标准差约 {deviation:.2f} 个百分点，门槛比论文的 10000 张宽，k 就小。对种子取几何平均，95% 区间是 {interval}。"
         + f"k = {k} 时平均仍比 eval() 高 {excess} 个百分点。"
         + (f"{missed}/{p.seeds} 个种子到 k = {p.largest_k} 还没追上，按 {p.largest_k} 计，所以这是下限。" if missed else "")
         + f"负对数似然最低的是“{LOOKS[lowest][0].zh}”：稀疏网络平均 {nll['thinned']:.3g}，eval() {nll['eval']:.3g}，{MEMBERS} 个独立网络 {nll['ensemble']:.3g}，"
         + f"单个普通网络 {nll['plain']:.3g} nat（Lakshminarayanan 等 2017，表 1：Boston 回归上 MC-dropout 2.46，独立集成 2.41）。"
     )
     en = (
-        f"“Matches” means less than one standard deviation (between sets of masks) above eval()'s error; with only 500 test digits that is about {deviation:.2f} points, a wider gate than with the paper's 10,000, so k is smaller. Seeds differ widely: the 95 % interval of their geometric mean is {interval}. "
+        f"“Matches” means less than one standard deviation (between sets of masks) above eval()'s error; with only 500 test digits that is about {deviation:.2f} points, a wider gate than with the paper's 10,000, so k is smaller. It is the geometric mean over seeds, with the 95 % interval {interval}. "
         + f"At k = {k} the average is still {excess} points above eval(). "
         + (
             f"{missed} of {p.seeds} seeds did not get there by k = {p.largest_k} and count as {p.largest_k}, so this is a lower bound. "
@@ -467,7 +470,7 @@ def _run_train_test(p: Dropout, device: torch.device, generator: torch.Generator
     away["alone"] = [alone.cpu()]
     errors, nlls = score_averages(draws, range(p.largest_k), ks, y)
     singles = [score(draw, y) for draw in draws]  # k = 1 is known better than from one draw
-    errors[:, 0], nlls[:, 0] = torch.stack([e for e, _ in singles]).mean(0), torch.stack([n for _, n in singles]).mean(0)
+    errors[:, 0], nlls[:, 0] = (torch.stack(part).double().mean(0) for part in zip(*singles, strict=True))
     curves.put("thinned", ks, (errors, nlls))
     figures, outcome = _judge_train_test(p, curves, ks, away)
     yield Snapshot(1.0, Text("完成", "done"), (*_charts_by_k(p, curves), _deviation_chart(p, ks, away)), figures, outcome)
@@ -528,10 +531,7 @@ def _judge_train_test(p: Dropout, curves: _Curves, ks: list[int], away: dict[str
 
 def _explain_train_test(p: Dropout, diverged: bool, linear: float, theory: float, relu: float, nll: dict[str, float]) -> Text:
     if diverged:
-        return Text(
-            f"学习率 {p.lr:g} 太大，训练发散，没有可比的网络。",
-            f"At the learning rate {p.lr:g} training diverged; there is nothing to compare.",
-        )
+        return DIVERGED.format(p=f"{p.p:g}", lr=f"{p.lr:g}")
     if p.p == 0:
         return Text(
             "p = 0 时没有掩码，训练模式和测试模式是同一个网络，偏差为 0。",
@@ -611,7 +611,7 @@ def _run_data(p: Dropout, device: torch.device, generator: torch.Generator) -> I
 
 def _gain(errors: dict[str, Tensor]) -> Tensor:
     """Error without dropout less error with it (S, sizes); infinite where one of them diverged."""
-    return (errors["plain"] - errors["eval"]).nan_to_num(nan=math.inf)
+    return (errors["plain"] - errors["eval"]).nan_to_num(nan=math.inf, neginf=math.inf, posinf=math.inf)
 
 
 def _judge_data(p: Dropout, errors: dict[str, Tensor], sizes: list[int]) -> tuple[tuple[Figure, ...], Outcome]:
@@ -623,7 +623,7 @@ def _judge_data(p: Dropout, errors: dict[str, Tensor], sizes: list[int]) -> tupl
     half = len(sizes) // 2
     few, many = gain[:, :half].mean(1), gain[:, -1]
     (few_mean, few_spread), (many_mean, many_spread) = mean_and_spread(few.tolist()), mean_and_spread(many.tolist())
-    decline, spread = mean_and_spread((few - many).nan_to_num(nan=math.inf).tolist())
+    decline, spread = mean_and_spread((few - many).nan_to_num(nan=math.inf, neginf=math.inf, posinf=math.inf).tolist())
     diverged = not bool(gain.isfinite().all())
     helps_few, helps_many = (
         not diverged and mean - (spread or 0) > 0 for mean, spread in ((few_mean, few_spread), (many_mean, many_spread))
@@ -645,15 +645,12 @@ def _judge_data(p: Dropout, errors: dict[str, Tensor], sizes: list[int]) -> tupl
         "On MNIST, as the data set grows, the gain from dropout rises up to a point and then declines (Section 7.4); the decline is what is tested here.",
     )
     if diverged:
-        text = Text(
-            f"学习率 {p.lr:g} 太大，有网络发散，无法比较。",
-            f"At the learning rate {p.lr:g} some network diverged; no comparison is possible.",
-        )
+        text = DIVERGED.format(p=f"{p.p:g}", lr=f"{p.lr:g}")
     else:
         best = sizes[int(gain.mean(0).argmax())]
         text = _explain_data(
             p,
-            f"{sizes[0]}–{sizes[half - 1]}",
+            "–".join(map(str, sorted({sizes[0], sizes[half - 1]}))),
             _plus_minus(few_mean, few_spread),
             _plus_minus(many_mean, many_spread),
             answer,
@@ -676,12 +673,17 @@ def _explain_data(p: Dropout, reach: str, few: str, many: str, answer: str, best
         "both": Text("在这个范围里样本还不够多，好处没有消失。", "Within this range there are still too few digits for the gain to vanish."),
         "many": Text("样本太少时稀疏网络学不会，多了才有帮助。", "With too few digits thinned networks do not learn; with more, dropout helps."),
     }[answer]  # fmt: skip
-    peak = Text(f"好处最大的是 {best} 张", f"The gain was largest with {best} digits") if best > smallest else Text(
-        f"最少的 {best} 张时好处就最大，论文里先升的一段这里看不到", f"The gain was largest with the fewest, {best}; the paper's rise before that is not seen here"
-    )  # fmt: skip
+    peak = Text(f"好处最大的是 {best} 张。", f"The gain was largest with {best} digits. ")
+    if answer == "never":
+        peak = Text("", "")
+    elif best == smallest:
+        peak = Text(
+            f"最少的 {best} 张时好处就最大，论文里先升的一段这里看不到。",
+            f"The gain was largest with the fewest, {best}; the paper's rise before that is not seen here. ",
+        )
     return Text(
-        f"{reach} 张训练图时 Dropout 使错误率降低 {few} 个百分点，{p.samples} 张时 {many}（负数是变差）。{peak.zh}。{why.zh}两边都只训练 {p.steps} 步。",
-        f"With {reach} training digits dropout lowers the error by {few} percentage points, with {p.samples} by {many} (negative: it hurts). {peak.en}. {why.en} Both sides took {p.steps} steps.",
+        f"{reach} 张训练图时 Dropout 使错误率降低 {few} 个百分点，{p.samples} 张时 {many}（负数是变差）。{peak.zh}{why.zh}两边都只训练 {p.steps} 步。",
+        f"With {reach} training digits dropout lowers the error by {few} percentage points, with {p.samples} by {many} (negative: it hurts). {peak.en}{why.en} Both sides took {p.steps} steps.",
     )
 
 

@@ -17,7 +17,7 @@ from demos.core.datasets import CLASSES, PIXELS, load_digits
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.pace import Pace
-from demos.core.parameters import Parameters, choice, integer, mode, real
+from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.stacked import SGD, Adam, Stack, StackedMLP
 from demos.core.statistics import mean_and_band, mean_and_spread
 from demos.core.text import Text, same
@@ -33,7 +33,7 @@ SHOWN_CURVES = 10
 
 @dataclass(frozen=True)
 class Rates(Parameters):
-    task: str = mode(
+    task: str = mode_choice(
         "network",
         {
             "network": Text("数字识别网络", "digit network"),
@@ -671,6 +671,9 @@ schedule = {schedule}
 def train(rate, schedule=schedule):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(64, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10))
+    for layer in network[::2]:  # He's initialisation
+        nn.init.normal_(layer.weight, std=(2 / layer.in_features) ** 0.5)
+        nn.init.zeros_(layer.bias)
     optimizer = {optimizer}
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
     losses = []

@@ -6,6 +6,7 @@ Wrong input exits with 2 and says what is allowed; anything else that fails exit
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import logging
 import sys
@@ -103,7 +104,8 @@ def ask(
 def _lines(name: str) -> Iterator[str]:
     try:
         content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        yield from content.decode("utf-8-sig").splitlines()
+        # Not str.splitlines: it also splits at a form feed and at Unicode's own separators.
+        yield from (line.removesuffix("\n") for line in io.StringIO(content.decode("utf-8-sig"), newline=None))
     except (OSError, UnicodeDecodeError) as error:
         _refuse(f"--batch {name}: {error}")
 
@@ -221,7 +223,13 @@ def _print_result(result: dict[str, Any], language: Language) -> None:
 
 
 def _number(figure: dict[str, Any]) -> tuple[str, str]:
-    shown = figure["value"] if isinstance(figure["value"], str) else "–" if figure["value"] is None else f"{figure['value']:.4g}"
+    shown = (
+        figure["value"].replace("inf", "∞")
+        if isinstance(figure["value"], str)
+        else "–"
+        if figure["value"] is None
+        else f"{figure['value']:.4g}"
+    )
     return f"{shown} {figure['unit']}".strip(), "–" if figure["spread"] is None else f"{figure['spread']:.2g}"
 
 
@@ -291,7 +299,7 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         serve_page(dataclasses.replace(settings, mcp=mcp or settings.mcp), server_port=port)
-    except KnowledgeError as error:
+    except (KnowledgeError, SettingError) as error:
         _refuse(error, 1)
 
 

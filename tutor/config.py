@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,12 @@ class Settings:
             demo_concurrency=int(_number("TUTOR_DEMO_CONCURRENCY", 2, 1, 64)),
             mcp=_number("TUTOR_MCP", 0, 0, 1) == 1,
         )
+
+    def __post_init__(self) -> None:
+        if self.mcp and importlib.util.find_spec("mcp") is None:
+            raise SettingError(
+                "the Model Context Protocol needs the package mcp: pip install 'gradio[mcp]', or switch TUTOR_MCP (--mcp) off"
+            )
 
 
 def _feedback(value: str | None, cache: Path) -> Path | None:

@@ -66,7 +66,7 @@ def serving(folder: Path, cache: Path | None = None) -> Iterator[Application]:
         try:
             yield Application(address, process.pid, started, _page_answered(address, process, log, started))
         except ApplicationError as error:
-            raise ApplicationError(f"{error}\n{log.read_text(errors='replace')[-3000:]}") from error
+            raise ApplicationError(f"{error}\n{_state(process)}; its log ends with:\n{log.read_text(errors='replace')[-3000:]}") from error
         finally:
             _end(process)
 
@@ -128,6 +128,13 @@ def _result(stream: httpx.Response, endpoint: str, deadline: float) -> Any:
         if time.monotonic() > deadline:
             raise ApplicationError(f"{endpoint}: no result in time")
     raise ApplicationError(f"{endpoint}: the stream ended without a result")
+
+
+def _state(process: subprocess.Popen[bytes]) -> str:
+    try:
+        return f"the application has ended with {process.wait(1)}"
+    except subprocess.TimeoutExpired:
+        return "the application still runs"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

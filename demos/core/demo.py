@@ -45,12 +45,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured number. `spread` is the half-width of its 95 % confidence interval over seeds (None if exact or single)."""
+    """A measured number. `spread` is the half-width of its 95 % confidence interval over seeds (None if exact or single).
+
+    An infinite value means that it was never reached, or diverged.
+    """
 
     name: Text
     value: float
     spread: float | None = None
-    unit: str = ""
+    unit: str | Text = ""
 
 
 @dataclass(frozen=True)

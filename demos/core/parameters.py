@@ -156,7 +156,7 @@ def choice(
     return _field(default, Choice(label, help, advanced, modes, options))
 
 
-def mode(default: str, options: Mapping[str, Text], *, label: Text, help: Text) -> Any:
+def mode_choice(default: str, options: Mapping[str, Text], *, label: Text, help: Text) -> Any:
     """Which of a demo's experiments is run: set by the preset (or a flag, or a link), not by a widget."""
     return _field(default, Choice(label, help, False, (), options, is_mode=True))
 

@@ -20,7 +20,7 @@ def ask(page: Page, question: str) -> None:
 
 
 def answer(page: Page, heading: str) -> None:
-    expect(page.locator("#chat h3").last).to_contain_text(heading, timeout=60_000)
+    expect(page.locator("#chat .prose > h3").last).to_contain_text(heading, timeout=60_000)
 
 
 def test_a_chinese_question_is_answered_in_chinese(visit: Visit) -> None:
@@ -55,16 +55,16 @@ def test_something_else_is_not_answered(visit: Visit) -> None:
     page = visit(locale="en-US")
     ask(page, "How long do I bake a pizza?")
     expect(page.get_by_text("not covered")).to_be_visible(timeout=60_000)
-    expect(page.locator("#chat h3")).to_have_count(0)
+    expect(page.locator("#chat .prose > h3")).to_have_count(0)
 
 
 def test_an_example_and_a_related_question_are_one_click_each(visit: Visit) -> None:
     page = visit(locale="en-US")
     page.locator("#chat button.example").first.click()
     answer(page, "activation")
-    before = page.locator("#chat h3").count()
+    before = page.locator("#chat .prose > h3").count()
     page.locator("#chat button.option").last.click()
-    expect(page.locator("#chat h3")).to_have_count(before + 1)
+    expect(page.locator("#chat .prose > h3")).to_have_count(before + 1)
 
 
 def test_what_a_visitor_types_is_shown_as_typed(visit: Visit) -> None:
@@ -95,11 +95,11 @@ def test_clear_and_ask_again(visit: Visit) -> None:
     page = visit(locale="en-US")
     ask(page, "what is a saddle point")
     answer(page, "saddle")
-    page.get_by_role("button", name=STRINGS["retry"].en, exact=True).click()
+    page.locator("#retry").click()
     page.wait_for_timeout(1500)
-    expect(page.locator("#chat h3")).to_have_count(1)
-    page.get_by_role("button", name=STRINGS["clear"].en, exact=True).click()
-    expect(page.locator("#chat h3")).to_have_count(0)
+    expect(page.locator("#chat .prose > h3")).to_have_count(1)
+    page.locator("#clear").click()
+    expect(page.locator("#chat .prose > h3")).to_have_count(0)
 
 
 def test_the_conversation_downloads_as_markdown(visit: Visit) -> None:
@@ -107,7 +107,7 @@ def test_the_conversation_downloads_as_markdown(visit: Visit) -> None:
     ask(page, "what is a saddle point")
     answer(page, "saddle")
     with page.expect_download() as caught:
-        page.get_by_role("button", name=STRINGS["download_chat"].en, exact=True).click()
+        page.locator("#download-chat").click()
     text = Path(caught.value.path()).read_text(encoding="utf-8")
     assert text.startswith("# Deep-learning interview tutor\n")
     assert "> what is a saddle point" in text and "#### Full answer" in text
@@ -132,7 +132,7 @@ def test_the_keyboard_is_enough(visit: Visit, locale: str) -> None:
     expect(page.locator("#ask textarea")).to_be_focused()
     page.keyboard.type("momentum")
     page.keyboard.press("Enter")
-    expect(page.locator("#chat h3")).to_have_count(1, timeout=60_000)
+    expect(page.locator("#chat .prose > h3")).to_have_count(1, timeout=60_000)
     page.locator("#chat summary").first.focus()
     page.keyboard.press("Enter")
     expect(page.locator("#chat details[open]")).to_have_count(1)
@@ -142,7 +142,7 @@ def test_the_keyboard_is_enough(visit: Visit, locale: str) -> None:
 def test_every_control_has_a_name(visit: Visit, locale: str) -> None:
     page = visit(locale=locale)
     ask(page, "dropout")
-    expect(page.locator("#chat h3")).to_have_count(1, timeout=60_000)
+    expect(page.locator("#chat .prose > h3")).to_have_count(1, timeout=60_000)
     for tab in page.get_by_role("tab").all():
         tab.click()
         page.wait_for_timeout(1500)
@@ -152,6 +152,6 @@ def test_every_control_has_a_name(visit: Visit, locale: str) -> None:
 # Visible controls without any accessible name.
 NAMELESS = """() => [...document.querySelectorAll('button, a[href], input, textarea, select, [role=slider], summary')]
   .filter(node => node.offsetParent !== null && node.type !== 'hidden')
-  .filter(node => !(node.getAttribute('aria-label') || node.title || node.innerText?.trim() || node.labels?.length && [...node.labels].some(l => l.innerText.trim())
+  .filter(node => !(node.getAttribute('aria-label') || node.title || node.textContent?.trim() || node.labels?.length && [...node.labels].some(l => l.textContent.trim())
     || (node.getAttribute('aria-labelledby') || '').split(' ').some(id => document.getElementById(id)?.innerText.trim())))
   .map(node => node.outerHTML.slice(0, 200))"""

@@ -34,7 +34,7 @@ def test_an_answer_leads_to_its_experiment(visit: Visit) -> None:
     finish(page)
     expect(page.locator(".stage-prediction")).to_contain_text("预测")
     page.locator("#demo-questions button, #demo-questions .gallery-item").first.click()
-    expect(page.locator("#chat h3")).to_have_count(2, timeout=15_000)
+    expect(page.locator("#chat .prose > h3")).to_have_count(2, timeout=15_000)
 
 
 @pytest.mark.parametrize("demo", DEMOS.values(), ids=DEMOS)
@@ -124,7 +124,7 @@ def test_a_phone_needs_no_sideways_scrolling(visit: Visit, locale: str) -> None:
     page = visit(locale=locale, width=390, height=844)
     page.locator("#ask textarea").fill("batch norm 训练 测试")
     page.keyboard.press("Enter")
-    expect(page.locator("#chat h3")).to_have_count(1, timeout=60_000)
+    expect(page.locator("#chat .prose > h3")).to_have_count(1, timeout=60_000)
     page.locator("#chat summary").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.goto(page.url.split("?")[0] + "?demo=batchnorm")

@@ -44,7 +44,7 @@ def test_every_formula_renders(browser: Browser, language: Language) -> None:
     try:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{port}")
-        page.locator("#chat h3").nth(len(turns) - 1).wait_for(state="attached")
+        page.locator("#chat .prose > h3").nth(len(turns) - 1).wait_for(state="attached")
         page.wait_for_timeout(2000)
         errors, count = page.evaluate(FAULTS)
         page.close()

@@ -24,8 +24,8 @@ LOSS = Text("损失", "Loss")
         ([1, 2], [1, 2], [], [3, 3]),
     ],
 )
-def test_a_line_whose_parts_differ_in_length_is_refused_by_name(x: list[float], y: list[float], low: list[float], high: list[float]) -> None:
-    with pytest.raises(ValueError, match="'Loss'.*differ in length"):
+def test_a_line_of_unequal_parts_is_refused_by_name(x: list[float], y: list[float], low: list[float], high: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"'Loss'.*differ in length"):
         Line(LOSS, "first", x, y, low, high)
 
 

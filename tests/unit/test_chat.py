@@ -157,7 +157,8 @@ def test_the_record_of_an_answer(tiny_tutor: Tutor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "decision"), [("What is dropout?", "answer"), ("a test of relu-like units", "answer"), ("a test", "suggest"), ("?", "abstain")]
+    ("message", "decision"),
+    [("What is dropout?", "answer"), ("a test of relu-like units", "answer"), ("a test", "suggest"), ("?", "abstain")],
 )
 def test_a_record_always_has_the_same_keys(tiny_tutor: Tutor, message: str, decision: str) -> None:
     record = tiny_tutor.record(tiny_tutor.reply(message))

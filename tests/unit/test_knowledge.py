@@ -47,7 +47,16 @@ def test_an_unknown_topic_is_refused_with_those_there_are(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "probe",
-    ["way ten", "Way  TEN?", "ｗａｙ　ｔｅｎ。", "What is ReLU", "什么是relu", "换法一！", "Positives stay.", "The full answer about ReLU."],
+    [
+        "way ten",
+        "Way  TEN?",
+        "ｗａｙ　ｔｅｎ。",
+        "What is ReLU",
+        "什么是relu",
+        "换法一！",
+        "Positives stay.",
+        "The full answer about ReLU.",
+    ],
 )
 def test_a_probe_must_not_be_indexed(folder: Path, probe: str) -> None:
     write_question(folder, "relu", RELU.replace("rectifier unit", f"'{probe}'"))
@@ -102,12 +111,12 @@ def test_related_questions_are_in_the_order_of_the_file(folder: Path) -> None:
 
 
 def test_a_folder_from_which_nothing_can_be_served(tmp_path: Path) -> None:
-    with pytest.raises(KnowledgeError, match="there is no knowledge folder at .*absent"):
+    with pytest.raises(KnowledgeError, match=r"there is no knowledge folder at .*absent"):
         KnowledgeBase.load(tmp_path / "absent")
-    with pytest.raises(KnowledgeError, match="holds no <topic>/<id>.md"):
+    with pytest.raises(KnowledgeError, match=r"holds no <topic>/<id>\.md"):
         KnowledgeBase.load(tmp_path)
     (tmp_path / "README.md").write_text(RELU)
-    with pytest.raises(KnowledgeError, match="holds no <topic>/<id>.md"):
+    with pytest.raises(KnowledgeError, match=r"holds no <topic>/<id>\.md"):
         KnowledgeBase.load(tmp_path)
     write_question(tmp_path, "relu", "")
     with pytest.raises(KnowledgeError, match=r"activations/relu\.md:1: no front matter"):

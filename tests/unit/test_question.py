@@ -9,7 +9,9 @@ import pytest
 from tests.unit.sample import RELU, write_question
 from tutor.question import Answer, DemoLink, Fault, Question, QuestionError, Reference, parse_question
 
-CORRECTED = RELU.replace("# English\n", "## 原文勘误\n\n- 原文写错了。\n\n# English\n") + "\n## Corrections to the source\n\n- It was wrong.\n"
+CORRECTED = (
+    RELU.replace("# English\n", "## 原文勘误\n\n- 原文写错了。\n\n# English\n") + "\n## Corrections to the source\n\n- It was wrong.\n"
+)
 
 
 def parse(tmp_path: Path, text: str, name: str = "relu") -> Question:

@@ -25,18 +25,25 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that can be varied. `contrast` weighs the contrastive term against the regression; 0 leaves it out."""
+    """Everything that can be varied.
+
+    The student first regresses on the teacher for `num_epochs` at `learning_rate`, then for `contrast_epochs` at
+    `contrast_learning_rate` with the contrastive term, of weight `contrast`, added. Both rates fall linearly to nearly zero.
+    `split` and `drop` are the chances that a token falls into its two parts, and that a token of an entry's text is left out.
+    """
 
     vocabulary: int = 16_000
     dimensions: int = 256
-    num_epochs: int = 6
+    num_epochs: int = 4
     batch_size: int = 1024
     learning_rate: float = 1e-2
     split: float = 0.1
+    contrast_epochs: int = 1
+    contrast_learning_rate: float = 3e-3
     contrast: float = 0.3
     temperature: float = 0.1
     contrast_batch: int = 384
-    drop: float = 0.0
+    drop: float = 0.2
     seed: int = 7
 
 
@@ -56,18 +63,30 @@ class EntryTexts:
     labels: np.ndarray
 
 
-def train_student(lesson: Lesson, entries: EntryTexts | None, parents: np.ndarray, recipe: Recipe) -> np.ndarray:
+def train_student(lesson: Lesson, entries: EntryTexts, parents: np.ndarray, recipe: Recipe) -> np.ndarray:
     """The token vectors, shape (vocabulary, dimensions), float32. The same recipe and data give the same vectors on one machine."""
     import torch
 
     generator = np.random.default_rng(recipe.seed)
-    weights = torch.randn(len(parents), recipe.dimensions, generator=torch.Generator().manual_seed(recipe.seed)) * 0.02
-    weights.requires_grad_()
+    start = torch.randn(len(parents), recipe.dimensions, generator=torch.Generator().manual_seed(recipe.seed)) * 0.02
+    taught = _descend(start, lesson, None, parents, recipe, generator)
+    vectors: np.ndarray = _descend(taught, lesson, entries, parents, recipe, generator).numpy()
+    return vectors
+
+
+def _descend(
+    weights: torch.Tensor, lesson: Lesson, entries: EntryTexts | None, parents: np.ndarray, recipe: Recipe, generator: np.random.Generator
+) -> torch.Tensor:
+    """The token vectors after one stage: regression alone without `entries`, with the contrastive term otherwise."""
+    import torch
+
+    weights = weights.clone().requires_grad_()
     targets = torch.from_numpy(lesson.targets.astype(np.float32))
-    steps = recipe.num_epochs * math.ceil(len(targets) / recipe.batch_size)
-    optimizer = torch.optim.Adam([weights], lr=recipe.learning_rate)
+    num_epochs = recipe.num_epochs if entries is None else recipe.contrast_epochs
+    steps = num_epochs * math.ceil(len(targets) / recipe.batch_size)
+    optimizer = torch.optim.Adam([weights], lr=recipe.learning_rate if entries is None else recipe.contrast_learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(1e-3, 1 - step / steps))
-    for epoch in range(recipe.num_epochs):
+    for epoch in range(num_epochs):
         order = generator.permutation(len(targets))
         total = 0.0
         for start in range(0, len(order), recipe.batch_size):
@@ -75,14 +94,15 @@ def train_student(lesson: Lesson, entries: EntryTexts | None, parents: np.ndarra
             means = _embed(weights, lesson.bags[rows], parents, recipe.split, generator)
             loss = 1 - (means * targets[rows]).sum(dim=1).mean()
             total += float(loss.detach()) * len(rows)
-            if entries is not None and recipe.contrast:
+            if entries is not None:
                 loss = loss + recipe.contrast * _contrast(weights, entries, parents, recipe, generator)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch declares no types for it
             optimizer.step()
             schedule.step()
-        _log.info("student: epoch %d of %d, mean cosine to the teacher %.3f", epoch + 1, recipe.num_epochs, 1 - total / len(order))
-    return weights.detach().numpy()
+        stage = "regression" if entries is None else "contrast"
+        _log.info("student: %s, epoch %d of %d, mean cosine to the teacher %.3f", stage, epoch + 1, num_epochs, 1 - total / len(order))
+    return weights.detach()
 
 
 def _embed(weights: torch.Tensor, bags: np.ndarray, parents: np.ndarray, split: float, generator: np.random.Generator) -> torch.Tensor:

@@ -18,6 +18,7 @@ from tutor.config import Settings
 from tutor.knowledge import KnowledgeBase
 from tutor.ui import link
 from tutor.ui.api import add_api
+from tutor.ui.chat_messages import escape
 from tutor.ui.chat_tab import ChatTab
 from tutor.ui.demo_tab import DemoTab, Opened, Wanted
 from tutor.ui.link import preferred_language
@@ -59,6 +60,7 @@ class Page:
         add(self.title, lambda lang: {"value": _title(lang)})
         if self.knowledge.faults:
             add(gr.Markdown(self._faults(language), elem_id="faults"), lambda lang: {"value": self._faults(lang)})
+        self.notice = gr.Markdown(visible=False, elem_id="notice")
         self.stored = gr.BrowserState(None, storage_key=_STORED, secret=_STORED)
         with gr.Tabs(elem_id="places") as self.places:
             with self.localized.worded(gr.Tab, "tab_ask", id="ask"):
@@ -77,7 +79,7 @@ class Page:
         self.blocks.load(
             self._arrive,
             [self.stored, demo.opened],
-            [self.language, self.places, *dict.fromkeys([*worded, *demo.opens])],
+            [self.language, self.places, self.notice, *dict.fromkeys([*worded, *demo.opens])],
             queue=False,
             **private,
         )
@@ -106,7 +108,8 @@ class Page:
         try:
             configuration = link.from_query(query, self.demos)
         except ParameterError as error:
-            gr.Warning(STRINGS["error_link"][language].format(reason=error.text[language]), duration=None)
+            notice = STRINGS["error_link"][language].format(reason=error.text[language])
+            updates[self.notice] = gr.update(value=escape(notice), visible=True)
         if configuration is None:
             return updates | self.experiments.describe(opened.configuration, language) | self.experiments.retell(None, language)
         shown = self.experiments.open(configuration, opened, language)

@@ -14,6 +14,8 @@ from tutor.question import Question
 from tutor.ui.strings import STRINGS
 
 _CLOSE_MATCH = 0.9  # confidence from which a match is called close
+# A backslash would not do for these: HTML knows none, and the chatbot takes \( and \[ for the start of a formula.
+_REFERENCES = {character: f"&#{ord(character)};" for character in "<>&$()[]"}
 
 
 def messages(conversation: Conversation, tutor: Tutor, demos: Mapping[str, Demo]) -> list[dict[str, Any]]:
@@ -38,8 +40,9 @@ def document(conversation: Conversation, tutor: Tutor, language: Language) -> st
 
 def escape(text: str) -> str:
     """What a visitor typed, so that it shows as typed: no HTML, no Markdown, no formulas."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("$", "&#36;")
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|~:])", r"\\\1", text)
+    text = re.sub(r"[\\`*_{}\[\]()#+\-.!|~:=<>&$]", lambda found: _REFERENCES.get(found[0], "\\" + found[0]), text)
+    # Indented text would become a block of code.
+    return re.sub(r"^[ \t]+(?=\S)", lambda found: "&nbsp;" * len(found[0].expandtabs(4)), text, flags=re.MULTILINE)
 
 
 def _content(turn: Turn, tutor: Tutor, folded: bool) -> str:

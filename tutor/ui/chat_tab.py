@@ -74,7 +74,8 @@ class ChatTab:
         )
         with gr.Row(elem_id="chat-actions"):
             self.retry, self.clear, self.download = (
-                worded(gr.Button, name, size="sm", min_width=90) for name in ("retry", "clear", "download_chat")
+                worded(gr.Button, name, size="sm", min_width=90, elem_id=name.replace("_", "-"))
+                for name in ("retry", "clear", "download_chat")
             )
         self.document = gr.Textbox(visible="hidden", elem_id="conversation-document")
 

@@ -272,7 +272,7 @@ class DemoTab:
         try:
             return self._reconfigured(replace(configuration, seed=link.parse_seed(raw)), language)
         except ParameterError:
-            return {}
+            return {self.configuration: configuration}  # the run will say what is wrong
 
     def _run(
         self, configuration: Configuration, device: str | None, seed: object, guess: str | None, language: Language

@@ -21,7 +21,7 @@ function make(tag, className, text) {
 
 function number(value) {
   if (value === null || value === undefined) return '–';
-  if (typeof value === 'string') return words().diverged || value;
+  if (typeof value === 'string') return value === '-inf' ? '−∞' : '∞';
   if (value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3)) return value.toExponential(2);
   return Number(value.toPrecision(3)).toString();
 }
@@ -319,6 +319,13 @@ function redrawSoon() {
 }
 new ResizeObserver(redrawSoon).observe(root);
 new MutationObserver(redrawSoon).observe(document.body, { attributes: true, attributeFilter: ['class'] });
-watch('value', draw);
-watch('words', draw);
+// Frames may arrive faster than a slow machine draws: the newest one is drawn, those it overtook are not.
+let waiting = false;
+function drawSoon() {
+  if (waiting) return;
+  waiting = true;
+  setTimeout(() => requestAnimationFrame(() => { waiting = false; draw(); }), 30);
+}
+watch('value', drawSoon);
+watch('words', drawSoon);
 draw();
