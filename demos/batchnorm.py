@@ -50,7 +50,12 @@ class BatchNorm(Parameters):
         4, 1, 8, label=Text("隐藏层数", "Hidden layers"), help=Text("网络越深，归一化越有用。", "Deeper networks gain more.")
     )
     batch: int = integer(
-        32, 2, 64, label=Text("批大小", "Batch size"), help=Text("“极小批量”会自己换多种批大小。", "Tiny batches tries several of its own.")
+        32,
+        2,
+        64,
+        label=Text("批大小", "Batch size"),
+        help=Text("每步用多少张图。", "Images in each step."),
+        modes=("training", "train-eval", "dropout-order"),
     )
     activation: str = choice(
         "relu",
@@ -780,8 +785,7 @@ for batch in (2, 4, 8, 16, 32, 64):
     print(f"batches of {{batch}}: error without batch norm {{error(plain):.1f}} %, with {{error(normed):.1f}} %")
 """,
     "dropout-order": """
-P = {dropout:g}
-for name, dropout in {{"none": [0.0] * DEPTH, "after every layer": [P] * DEPTH, "only at the end": [0.0] * (DEPTH - 1) + [P]}}.items():
+for name, dropout in {{"none": [0.0] * DEPTH, "after every layer": [{dropout:g}] * DEPTH, "only at the end": [0.0] * (DEPTH - 1) + [{dropout:g}]}}.items():
     network, _ = fit(True, dropout=dropout)
     h, shifts = x[test], []
     network.eval()
