@@ -157,12 +157,12 @@ def _fit(rows: Sequence[LabelledQuery], index: EntryIndex, knowledge: KnowledgeB
     for row in rows:
         by_kind[row.kind].append(unset.confidence(index.rank(row.query)))
     suggest = float(np.quantile(by_kind["in"], MAX_IN_ABSTAINED, method="lower"))
-    answer = max(
-        suggest,
+    # Just above the confidence that all but the allowed share stay at or below.
+    beyond = max(
         float(np.quantile(by_kind["far"], MIN_FAR_UNANSWERED, method="higher")),
         float(np.quantile(by_kind["near"], MIN_NEAR_UNANSWERED, method="higher")),
     )
-    return Scale(intercept, score, margin, math.nextafter(answer, 2.0), suggest)
+    return Scale(intercept, score, margin, max(suggest, math.nextafter(beyond, 2.0)), suggest)
 
 
 def _logistic_regression(features: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:

@@ -94,6 +94,7 @@ def test_links_must_lead_somewhere(folder: Path, old: str, new: str, expected: s
 def test_demos_are_not_checked_when_none_are_given(folder: Path) -> None:
     write_question(folder, "relu", RELU.replace("id: tiny", "id: huge"))
     assert faults(folder, demos=None) == []
+    assert faults(folder, demos={}) == ["activations/relu.md:23: unknown demo 'huge'; there are: "]
 
 
 @pytest.mark.parametrize("broken", ["", "no front matter", RELU.replace("## Full answer\n", ""), RELU.replace("2010", "2010-02-30")])

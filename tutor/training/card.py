@@ -40,8 +40,9 @@ The weights are stored in half precision: call `.float()` after loading, or a te
   pair, reduced to {dimensions} dimensions by an uncentred PCA and renormalised.
 - Student: a bilingual BPE vocabulary of {vocabulary:,} tokens (NFKC, lower case). The average of a text's token vectors is trained towards
   the teacher's vector from the English and from the Chinese side (1 − cosine); tokens are split at random into the two they were merged from.
-- Contrast: in the same steps, texts of one entry of the knowledge base (questions, paraphrases, key points, passages of the answers)
-  attract each other and repel those of other entries. The entries' held-out probes are not among them.
+- Contrast: in a second, shorter stage, texts of one entry of the knowledge base (questions, paraphrases, key points, passages of the answers,
+  and {queries} further ways to ask in `tutor/training/queries.tsv`) attract each other and repel those of other entries, while the
+  regression goes on. The entries' held-out probes are not among them.
 - A glossary of {glossary} words and abbreviations written for this project (`tutor/training/glossary.tsv`).
 - Settings: {recipe}.
 """
@@ -56,10 +57,12 @@ _LIMITS = """
 """
 
 
-def write_card(folder: Path, name: str, corpus: Corpus, recipe: Recipe, glossary: int, figures: Mapping[Language, Figures]) -> None:
-    """Writes README.md beside the weights: recipe, size, figures measured, data with licences, limits."""
+def write_card(
+    folder: Path, name: str, corpus: Corpus, recipe: Recipe, written: Mapping[str, int], figures: Mapping[Language, Figures]
+) -> None:
+    """Writes README.md beside the weights: recipe, size, figures measured, data with licences, limits. `written` counts our own `glossary` and `queries`."""
     settings = ", ".join(f"{key} {value}" for key, value in asdict(recipe).items())
-    head = _HEAD.format(name=name, dimensions=recipe.dimensions, vocabulary=recipe.vocabulary, glossary=glossary, recipe=settings)
+    head = _HEAD.format(name=name, dimensions=recipe.dimensions, vocabulary=recipe.vocabulary, recipe=settings, **written)
     card = head + _size(folder) + _figures(figures) + _data(corpus) + _LIMITS
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -100,5 +103,5 @@ def _data(corpus: Corpus) -> str:
         "`tutor/training/sources.tsv`.\n\n| source | licence | pairs |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n\n"
         "Share-alike sources are left out:\n\n"
         + "\n".join(refused)
-        + "\n\nThe questions of the knowledge base and the glossary were written for this project.\n"
+        + "\n\nThe questions of the knowledge base, the glossary and the further ways to ask were written for this project.\n"
     )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 GLOSSARY = Path(__file__).with_name("glossary.tsv")
+EXTRA_QUERIES = Path(__file__).with_name("queries.tsv")
 
 # How often the few texts that matter most are repeated, in the tokenizer's texts and in the student's lesson.
 _TOKENIZER_REPEATS = 10
@@ -63,7 +64,8 @@ def train(
     calibration = calibrate(knowledge, encoder, rows, fingerprint(partial))
     calibration.save(partial / "calibration.json")
     figures = evaluate(Retriever.build(knowledge, encoder, calibration), knowledge, rows)
-    write_card(partial, output.name, corpus, recipe, len(load_glossary()), figures)
+    written = {"glossary": len(load_glossary()), "queries": sum(map(len, load_extra_queries().values()))}
+    write_card(partial, output.name, corpus, recipe, written, figures)
     _replace(output, partial)
     return output
 
@@ -74,8 +76,18 @@ def load_glossary(path: Path = GLOSSARY) -> list[Pair]:
         return [Pair(row["text"], row["meaning"]) for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
 
 
+def load_extra_queries(path: Path = EXTRA_QUERIES) -> dict[str, list[str]]:
+    """More ways to ask, by section: trained on, but not indexed."""
+    queries: dict[str, list[str]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            queries.setdefault(row["section"], []).append(row["query"])
+    return queries
+
+
 def _train_weights(corpus: Corpus, knowledge: KnowledgeBase, recipe: Recipe, cache_dir: Path | None) -> tuple[Tokenizer, np.ndarray]:
-    entries = {question.id: passages(question) for question in knowledge.questions.values()}
+    extra = load_extra_queries()
+    entries = {question.id: [*passages(question), *extra.get(question.meta.section or "", [])] for question in knowledge.questions.values()}
     vital = [*load_glossary(), *_aligned(knowledge)]
     pairs = [*corpus.pairs, *vital * _LESSON_REPEATS]
     taught = teach([pair.en for pair in pairs], cache_dir)
@@ -121,4 +133,4 @@ def _replace(output: Path, partial: Path) -> None:
     _log.info("the encoder is in %s", output)
 
 
-__all__ = ["Recipe", "load_glossary", "train"]
+__all__ = ["Recipe", "load_extra_queries", "load_glossary", "train"]

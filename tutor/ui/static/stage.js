@@ -35,6 +35,12 @@ function shade(position) {
   return 'rgb(' + from.map((channel, i) => Math.round(channel + (to[i] - channel) * (place - index))).join(',') + ')';
 }
 
+// A line's colour as text: Okabe-Ito's colours reach a contrast of 4.5 to 1 neither on white nor on black.
+function textOf(colour) {
+  const [share, towards] = dark() ? [0.45, 255] : [0.3, 0];
+  return '#' + [1, 3, 5].map(i => Math.round(parseInt(colour.slice(i, i + 2), 16) * (1 - share) + towards * share).toString(16).padStart(2, '0')).join('');
+}
+
 const lineColour = line => line.shade !== null ? shade(line.shade) : line.role === 'theory' ? textColour() : COLOURS[line.role];
 
 // --- ECharts options -------------------------------------------------------------------------------------------------------------------------
@@ -85,7 +91,7 @@ function lineSeries(line, chart, direct) {
     lineStyle: { color: colour, width: line.shade !== null ? 1.3 : 2.2, type: line.role === 'theory' ? 'dashed' : 'solid' },
   };
   if (direct && line.style !== 'dots') {
-    series.endLabel = { show: true, formatter: () => line.name, color: line.shade === null ? colour : textColour(), fontSize: 12, width: 130, overflow: 'break' };
+    series.endLabel = { show: true, formatter: () => line.name, color: line.shade !== null || line.role === 'theory' ? textColour() : textOf(colour), fontSize: 12, width: 130, overflow: 'break' };
     series.labelLayout = { moveOverlap: 'shiftY' };
   }
   return series;
@@ -125,19 +131,24 @@ function lineOption(chart, width) {
   };
 }
 
-function errorBars(group, position, count) {
+// Error bars with their values above them; a bar without an end is an arrow at the top of the frame.
+function errorBars(chart, group, position) {
+  const error = i => group.errors[i] ?? 0;
   return {
     type: 'custom', silent: true, z: 4, name: group.name, tooltip: { show: false },
-    data: group.errors.map((error, i) => [i, group.values[i] - error, group.values[i] + error]).filter(row => row.every(Number.isFinite)),
+    data: group.values.map((value, i) => [i, value === 'inf' ? (chart.y.high ?? 1) : value]).filter(row => typeof row[1] === 'number'),
     renderItem: (_, api) => {
-      const slot = api.barLayout({ count, barGap: '20%', barCategoryGap: '35%' })[position];
-      const [x, low] = api.coord([api.value(0), api.value(1)]);
-      const high = api.coord([api.value(0), api.value(2)])[1];
-      const middle = x + slot.offsetCenter;
-      const stroke = { stroke: textColour(), lineWidth: 1.5 };
-      return { type: 'group', children: [[middle, low, middle, high], [middle - 4, low, middle + 4, low], [middle - 4, high, middle + 4, high]]
-        .map(([x1, y1, x2, y2]) => ({ type: 'line', shape: { x1, y1, x2, y2 }, style: stroke }))
-        .concat({ type: 'text', style: { text: number(group.values[api.value(0)]), x: middle, y: high - 6, align: 'center', verticalAlign: 'bottom', fill: textColour(), fontSize: 12 } }) };
+      const i = api.value(0);
+      const endless = group.values[i] === 'inf';
+      const slot = api.barLayout({ count: chart.groups.length, barGap: '20%', barCategoryGap: '35%' })[position];
+      const at = value => api.coord([i, value])[1];
+      const middle = api.coord([i, api.value(1)])[0] + slot.offsetCenter;
+      const [low, high] = endless ? [0, at(api.value(1))] : [at(group.values[i] - error(i)), at(group.values[i] + error(i))];
+      const bars = endless || !error(i) ? [] : [[middle, low, middle, high], [middle - 4, low, middle + 4, low], [middle - 4, high, middle + 4, high]];
+      const text = { text: endless ? '↑' : number(group.values[i]), x: middle, y: high - 6, align: 'center', verticalAlign: 'bottom', fontSize: endless ? 18 : 12, fill: endless ? COLOURS[group.role] : textColour() };
+      return { type: 'group', children: [
+        ...bars.map(([x1, y1, x2, y2]) => ({ type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: textColour(), lineWidth: 1.5 } })), { type: 'text', style: text },
+      ] };
     },
   };
 }
@@ -145,7 +156,7 @@ function errorBars(group, position, count) {
 function barOption(chart, width) {
   const legend = chart.groups.length > 1;
   return {
-    grid: { left: width < 480 ? 52 : 72, right: 20, top: legend ? 40 : 20, bottom: 54 },
+    grid: { left: width < 480 ? 52 : 72, right: 20, top: legend ? 52 : 30, bottom: 54 },
     xAxis: { type: 'category', data: chart.categories, axisLabel: { color: textColour(), interval: 0, width: width / (chart.categories.length + 1), overflow: 'break' }, axisLine: { lineStyle: { color: textColour() } } },
     yAxis: axis(chart.y, { nameGap: 48, scale: false }),
     legend: { show: legend, top: 0, textStyle: { color: textColour() }, data: chart.groups.map(group => group.name) },
@@ -154,9 +165,8 @@ function barOption(chart, width) {
       ...chart.groups.map(group => ({
         type: 'bar', name: group.name, barGap: '20%', barCategoryGap: '35%', itemStyle: { color: COLOURS[group.role] },
         data: group.values.map(value => typeof value === 'number' ? value : null),
-        label: { show: !group.errors.length, position: 'top', formatter: ({ value }) => number(value), color: textColour() },
       })),
-      ...chart.groups.map((group, i) => [group, i]).filter(([group]) => group.errors.length).map(([group, i]) => errorBars(group, i, chart.groups.length)),
+      ...chart.groups.map((group, i) => errorBars(chart, group, i)),
     ],
   };
 }
