@@ -661,6 +661,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+torch.set_num_threads(1)  # networks as small as these gain nothing from more
 STEPS, BATCH, WIDTH = {steps}, {batch}, {width}
 data = load_digits()
 x = torch.tensor(data.data, dtype=torch.float32)
@@ -708,6 +709,7 @@ _QUADRATIC_CODE = """\
 import math
 import torch
 
+torch.set_num_threads(1)  # vectors as small as these gain nothing from more
 STEPS, CURVATURE, CONDITION = {steps}, {curvature:g}, {condition:g}
 torch.manual_seed(0)
 eigenvalues = CURVATURE * CONDITION ** -torch.linspace(0, 1, 10)

@@ -136,7 +136,7 @@ EXTREMES = {
 }
 
 
-@pytest.mark.parametrize(("task", "ends"), list(itertools.product(DEMO.presets, EXTREMES)))
+@pytest.mark.parametrize(("task", "ends"), list(itertools.product(BatchNorm.specs()["task"].options, EXTREMES)))
 def test_extremes_end_in_a_drawn_and_explained_result(task, ends):
     p = BatchNorm.parse({"task": task, **EXTREMES[ends]})
     snapshots = list(DEMO.run(p, CPU, torch.Generator().manual_seed(0)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.sample import KEYWORDS
 from tutor.chat import Conversation, MessageError, Turn, Tutor, check_message
 from tutor.retriever import Decision
 
@@ -95,6 +96,11 @@ def test_a_new_subject_that_opens_like_a_follow_up(tiny_tutor: Tutor, message: s
     assert (turn.follow_up, turn.subject, turn.question_ids) == (False, message, ("relu",))
 
 
+def test_what_is_unclear_with_the_subject_too_is_no_follow_up(tiny_tutor: Tutor) -> None:
+    turn = talk(tiny_tutor, "layers in testing", "a test of layers")[-1]
+    assert (turn.follow_up, turn.subject, turn.decision) == (False, "a test of layers", Decision.SUGGEST)
+
+
 def test_an_unrelated_question_is_not_answered_with_the_subject_before(tiny_tutor: Tutor) -> None:
     turn = talk(tiny_tutor, "What is dropout?", "How do I bake bread?")[-1]
     assert (turn.follow_up, turn.decision) == (False, Decision.ABSTAIN)
@@ -141,6 +147,15 @@ def test_a_question_can_be_shown_by_name(tiny_tutor: Tutor) -> None:
         tiny_tutor.show("nothing", "zh", before)
 
 
+def test_the_question_shown_is_the_first_hit_even_if_its_own_words_do_not_find_it(
+    tiny_tutor: Tutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KEYWORDS, "relu", ["rectifier"])
+    record = tiny_tutor.record(tiny_tutor.show("relu", "en", Conversation()))
+    assert [hit["id"] for hit in record["hits"]] == ["relu", "dropout-test", "dropout"]
+    assert (record["decision"], record["confidence"]) == ("answer", 1.0)
+
+
 def test_the_record_of_an_answer(tiny_tutor: Tutor) -> None:
     assert tiny_tutor.record(tiny_tutor.reply("What is ReLU?")) == {
         "question": "What is ReLU?",
@@ -166,6 +181,12 @@ def test_a_record_always_has_the_same_keys(tiny_tutor: Tutor, message: str, deci
     assert all(list(hit) == ["id", "section", "score"] for hit in record["hits"])
     assert record["decision"] == decision
     assert (record["demo"] is None) == ("relu" not in message)
+
+
+def test_a_suggestion_has_no_demo(tiny_tutor: Tutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KEYWORDS, "relu", ["relu", "rectifier"])
+    record = tiny_tutor.record(tiny_tutor.reply("What is ReLU?"))
+    assert (record["decision"], record["hits"][0]["id"], record["demo"]) == ("suggest", "relu", None)
 
 
 @pytest.mark.parametrize("message", ["", " ", "\n\t\u3000\xa0"])

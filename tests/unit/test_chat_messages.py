@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
 
-from tests.unit.sample import DEMOS
+from tests.unit.sample import DEMOS, RELU, KeywordRetriever, question_text, write_question
 from tutor.chat import Conversation, Tutor
+from tutor.knowledge import KnowledgeBase
 from tutor.ui.chat_messages import document, escape, messages
 
 
@@ -138,6 +140,17 @@ def test_only_the_newest_answer_has_buttons(tiny_tutor: Tutor) -> None:
     ]
 
 
+def test_at_most_two_related_questions_are_offered(folder: Path) -> None:
+    write_question(folder, "leaky-relu", question_text(None, "Leaky ReLU"))
+    write_question(folder, "relu", RELU.replace("[dropout-test, dropout]", "[dropout, leaky-relu, dropout-test]"))
+    tutor = Tutor(KnowledgeBase.load(folder), KeywordRetriever())  # type: ignore[arg-type]
+    assert [option["value"] for option in shown(tutor, "What is ReLU?")[1]["options"]] == [
+        "demo:tiny/small",
+        "ask:dropout",
+        "ask:leaky-relu",
+    ]
+
+
 def test_an_experiment_that_is_not_there_has_no_button(tiny_tutor: Tutor) -> None:
     options = shown(tiny_tutor, "relu 是什么", demos={})[1]["options"]
     assert [option["value"] for option in options] == ["ask:dropout-test", "ask:dropout"]
@@ -159,7 +172,7 @@ def test_an_abstention_names_the_topics(tiny_tutor: Tutor) -> None:
 
 
 def test_the_document_unfolds_everything(tiny_tutor: Tutor) -> None:
-    text = document(talk(tiny_tutor, "a test", "What is <b>ReLU</b>?\nTell me *all*."), tiny_tutor, "en")
+    text = document(talk(tiny_tutor, "a test", "What is <b>ReLU</b>?\n\nTell me *all*."), tiny_tutor, "en")
     assert text.startswith(
         "# Deep-learning interview tutor\n\n> a test\n\nDid you mean one of these? Pick one to see its answer:\n"
         "- What is Dropout at test time?\n- What is Dropout?\n- What is ReLU?\n\n> What is "
@@ -168,6 +181,7 @@ def test_the_document_unfolds_everything(tiny_tutor: Tutor) -> None:
     page = Page(text)
     assert page.tags == {"h1", "h3", "h4", "blockquote", "p", "em", "ul", "li", "a"}
     assert "What is <b>ReLU</b>?\nTell me *all*." in page.text
+    assert "\n> \n> Tell me " in text  # the whole of it is quoted
     assert "The full answer about ReLU." in page.text
 
 

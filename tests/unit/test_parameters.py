@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from demos.core.parameters import Number, ParameterError, Parameters, flag, integer, mode, real
+from demos.core.parameters import Number, ParameterError, Parameters, flag, integer, mode_choice, real
 from demos.core.text import Text, same
 from tests.unit.sample import TinyParameters
 
@@ -114,7 +114,7 @@ def test_a_default_that_is_not_allowed_is_refused_at_once(default: int) -> None:
 
 @dataclass(frozen=True)
 class Modal(Parameters):
-    study: str = mode("depth", {"depth": same("depth"), "width": same("width")}, label=NO, help=NO)
+    study: str = mode_choice("depth", {"depth": same("depth"), "width": same("width")}, label=NO, help=NO)
     layers: int = integer(3, 1, 9, label=NO, help=NO, modes=("depth",))
     units: int = integer(8, 1, 99, label=NO, help=NO, modes=("width", "both"))
     rate: float = real(0.1, 0, 1, label=NO, help=NO)

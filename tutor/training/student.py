@@ -34,15 +34,15 @@ class Recipe:
 
     vocabulary: int = 16_000
     dimensions: int = 256
-    num_epochs: int = 4
+    num_epochs: int = 3
     batch_size: int = 1024
     learning_rate: float = 1e-2
     split: float = 0.1
     contrast_epochs: int = 1
     contrast_learning_rate: float = 3e-3
-    contrast: float = 0.3
+    contrast: float = 0.5
     temperature: float = 0.1
-    contrast_batch: int = 384
+    contrast_batch: int = 768
     drop: float = 0.2
     seed: int = 7
 
