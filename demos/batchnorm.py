@@ -263,7 +263,8 @@ EVERY = 10  # steps between two looks at the test set
 
 
 def _run_training(p: BatchNorm, device: torch.device, generator: torch.Generator) -> Iterator[Snapshot]:
-    yield Snapshot(0, LOADING, _training_charts(p, [], torch.empty(2, 3, 0, p.seeds)))
+    charts = _training_charts(p, [], torch.empty(2, 3, 0, p.seeds))
+    yield Snapshot(0, LOADING, charts)
     seed, rates = _seed(generator), [p.rate * factor for factor in FACTORS]
     kinds = [_Training(p, device, seed, rates, batch_norm=batch_norm) for batch_norm in (False, True)]
     looked: list[float] = []
@@ -275,9 +276,10 @@ def _run_training(p: BatchNorm, device: torch.device, generator: torch.Generator
         if (i + 1) % EVERY == 0:
             looked.append(i + 1)
             errors.append(torch.stack([kind.errors() for kind in kinds]))
-        if errors and pace.due():
+        if pace.due():
+            charts = _training_charts(p, looked, torch.stack(errors, 2)) if errors else charts
             status = Text(f"{6 * p.seeds} 个网络，第 {i + 1}/{p.steps} 步", f"{6 * p.seeds} networks, step {i + 1}/{p.steps}")
-            yield Snapshot(0.99 * (i + 1) / p.steps, status, _training_charts(p, looked, torch.stack(errors, 2)))
+            yield Snapshot(0.99 * (i + 1) / p.steps, status, charts)
     history = torch.stack(errors, 2)
     figures, outcome = _judge_training(p, _steps_to(p, looked, history), history[..., -1, :].mean(-1))
     yield Snapshot(1, DONE, _training_charts(p, looked, history, final=True), figures, outcome)
@@ -581,7 +583,8 @@ ORDERS: tuple[tuple[Text, Role], ...] = (
 
 
 def _run_dropout_order(p: BatchNorm, device: torch.device, generator: torch.Generator) -> Iterator[Snapshot]:
-    yield Snapshot(0, LOADING, _order_charts(p, [], torch.empty(0), None))
+    charts = _order_charts(p, [], torch.empty(0), None)
+    yield Snapshot(0, LOADING, charts)
     none, every, end = [0.0] * p.depth, [p.dropout] * p.depth, [0.0] * (p.depth - 1) + [p.dropout]
     training, pace = _Training(p, device, _seed(generator), [p.rate] * 3, dropout=[none, every, end]), Pace()
     looked, errors = [], []
@@ -590,8 +593,8 @@ def _run_dropout_order(p: BatchNorm, device: torch.device, generator: torch.Gene
         if (i + 1) % EVERY == 0:
             looked.append(float(i + 1))
             errors.append(training.errors())
-        if errors and pace.due():
-            charts = _order_charts(p, looked, torch.stack(errors, 1), _shifts(training))
+        if pace.due():
+            charts = _order_charts(p, looked, torch.stack(errors, 1), _shifts(training)) if errors else charts
             yield Snapshot(0.99 * (i + 1) / p.steps, Text(f"第 {i + 1}/{p.steps} 步", f"Step {i + 1}/{p.steps}"), charts)
     history, shifts = torch.stack(errors, 1), _shifts(training)
     figures, outcome = _judge_order(p, history[:, -1], shifts)

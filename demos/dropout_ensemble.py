@@ -100,6 +100,7 @@ PRESETS = {
     ),
 }  # fmt: skip
 
+PUBLISHED_K = 50
 SRIVASTAVA = Source(
     "Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
     "Nitish Srivastava, Geoffrey Hinton, Alex Krizhevsky, Ilya Sutskever, Ruslan Salakhutdinov",
@@ -342,8 +343,7 @@ def _judge_ensemble(p: Dropout, curves: _Curves, scatter: Tensor, ks: list[int])
     """The verdict on k*, the geometric mean over seeds of `meeting_points` (a seed that never meets counts as the largest k).
 
     Geometric, as the points range over two orders of magnitude; its spread is half the width of its 95 % interval.
-    Reproduced: k* within a factor of 3 of the published 50 or so, surely above 1, and at least half of the seeds do meet. Same direction:
-    more than one thinned network is surely needed. Otherwise not at this scale.
+    Reproduced: the interval holds the published 50, lies above 1, and at least half of the seeds do meet. Same direction: more than one thinned network is surely needed. Otherwise not at this scale.
     """
     scaled, thinned = curves.error["eval"][1][:, 0], curves.error["thinned"][1]
     points = meeting_points(thinned, scatter, scaled, ks)
@@ -351,7 +351,7 @@ def _judge_ensemble(p: Dropout, curves: _Curves, scatter: Tensor, ks: list[int])
     diverged = not bool(scaled.isfinite().all())
     (k,), (low,), (high,) = mean_and_band([[min(k, float(p.largest_k))] for k in points], log=True)
     surely = not diverged and low > 1
-    near = 50 / 3 <= k <= 50 * 3 and missed <= p.seeds / 2
+    near = low <= PUBLISHED_K <= high and missed <= p.seeds / 2
     status: Status = "not_at_this_scale" if not surely else "reproduced" if near else "same_direction"
     answer = "many" if diverged or k >= 39.5 else "tens" if k >= 9.5 else "few" if k >= 2.5 else "one"
     meeting = Figure(

@@ -138,6 +138,8 @@ class Tutor:
         if not depends and (alone.decision is not Decision.SUGGEST or len(message) > 2 * _SHORT[language]):
             return None
         together = self.retriever.retrieve(f"{previous.subject[:_CARRIED]} {message}"[:MAX_QUERY_CHARACTERS], language)
+        if together.confidence <= alone.confidence:
+            return None  # "why ReLU?" opens like a follow-up and names a subject of its own
         # A message that is unclear by itself without pointing back inherits the subject only for a certain answer.
         return together if depends or together.decision is Decision.ANSWER else None
 
@@ -145,7 +147,8 @@ class Tutor:
         shown = {Decision.ANSWER: 1, Decision.SUGGEST: 3, Decision.ABSTAIN: 0}[retrieval.decision]
         ids = tuple(hit.question_id for hit in retrieval.hits[:shown])
         last = conversation.turns[-1] if conversation.turns else None
-        repeated = follow_up and last is not None and retrieval.decision is Decision.ANSWER and ids[:1] == last.question_ids[:1]
+        shown_again = last is not None and (last.decision, last.question_ids) == (Decision.ANSWER, ids)
+        repeated = follow_up and retrieval.decision is Decision.ANSWER and shown_again
         turn = Turn(message, subject, retrieval.language, retrieval.decision, ids, retrieval.confidence, follow_up, repeated)
         return Reply(turn, retrieval, Conversation((*conversation.turns, turn)))
 
@@ -154,7 +157,7 @@ def check_message(message: object) -> str:
     """The message without surrounding space. Raises MessageError if it is no text, blank, or over 2,000 characters."""
     if not isinstance(message, str):
         raise MessageError(Text(zh="问题必须是一段文字。", en="A question must be text."))
-    text = message.strip()
+    text = message.encode("utf-8", "ignore").decode("utf-8").strip()  # half of a surrogate pair is no character
     if not text:
         raise MessageError(Text(zh="还没有输入问题。", en="There is no question yet: type one first."))
     if len(text) > MAX_QUERY_CHARACTERS:

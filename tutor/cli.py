@@ -278,7 +278,7 @@ def validate(knowledge: KnowledgeOption = None) -> None:
     except KnowledgeError as error:
         _refuse(error, 1)
     for fault in base.faults:
-        typer.echo(f"{folder.name}/{fault}", err=True)
+        typer.echo(f"{folder.resolve().name}/{fault}", err=True)
     typer.echo(f"{len(base.questions)} questions are sound, {len(base.faults)} faults")
     if base.faults:
         raise typer.Exit(1)

@@ -48,8 +48,8 @@ class Settings:
             cache=Path(environment.get("TUTOR_CACHE") or cache),
             feedback=_feedback(environment.get("TUTOR_FEEDBACK"), cache),
             demo_deadline=_number("TUTOR_DEMO_DEADLINE", 60.0, 1, 3600),
-            demo_concurrency=int(_number("TUTOR_DEMO_CONCURRENCY", 2, 1, 64)),
-            mcp=_number("TUTOR_MCP", 0, 0, 1) == 1,
+            demo_concurrency=_whole("TUTOR_DEMO_CONCURRENCY", 2, 1, 64),
+            mcp=_whole("TUTOR_MCP", 0, 0, 1) == 1,
         )
 
     def __post_init__(self) -> None:
@@ -76,3 +76,10 @@ def _number(name: str, default: float, low: float, high: float) -> float:
     if not low <= value <= high:
         raise SettingError(f"{name}={raw!r} is not a number in {low:g} … {high:g}")
     return value
+
+
+def _whole(name: str, default: int, low: int, high: int) -> int:
+    value = _number(name, default, low, high)
+    if value != int(value):
+        raise SettingError(f"{name}={value:g} is not a whole number")
+    return int(value)

@@ -89,7 +89,6 @@ def test_a_new_subject_is_no_follow_up(tiny_tutor: Tutor, message: str) -> None:
     assert (turn.follow_up, turn.subject, turn.question_ids) == (False, message, ("relu",))
 
 
-@pytest.mark.xfail(strict=True, reason="a short question that opens with why or 为什么 is a follow-up even where it is answered alone")
 @pytest.mark.parametrize("message", ["why ReLU?", "为什么用 ReLU？"])
 def test_a_new_subject_that_opens_like_a_follow_up(tiny_tutor: Tutor, message: str) -> None:
     turn = talk(tiny_tutor, "What is dropout?", message)[-1]

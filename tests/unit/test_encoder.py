@@ -94,7 +94,9 @@ def test_an_unreachable_hub_id_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
         raise OSError("We couldn't connect to 'https://huggingface.co'")
 
     monkeypatch.setattr(sentence_transformers, "SentenceTransformer", unreachable)
-    with pytest.raises(EncoderError, match=rf"encoder owner/name was found neither.*couldn't connect.*unset TUTOR_ENCODER.*{DEFAULT_ENCODER}"):
+    with pytest.raises(
+        EncoderError, match=rf"encoder owner/name was found neither.*couldn't connect.*unset TUTOR_ENCODER.*{DEFAULT_ENCODER}"
+    ):
         load_encoder("owner/name")
     assert fingerprint("owner/name") == "owner/name@main"
 

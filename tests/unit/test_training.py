@@ -17,8 +17,17 @@ from tutor.training.corpus import PERMISSIVE, SOURCES, CorpusError, Pair, load_c
 from tutor.training.student import EntryTexts, Lesson, Recipe, train_student
 from tutor.training.tokenizer import PADDING, split_tokens, token_bags, token_parents, train_tokenizer
 
-RECIPE = Recipe(vocabulary=600, dimensions=8, num_epochs=10, batch_size=64, contrast_batch=64, seed=3)
-CONCEPTS = {"dropout": "丢弃", "adam": "优化", "softmax": "概率", "gradient": "梯度", "layer": "层", "soup": "汤", "movie": "电影", "cook": "做饭"}
+RECIPE = Recipe(vocabulary=600, dimensions=8, num_epochs=10, batch_size=512, contrast_batch=64, seed=3)
+CONCEPTS = {
+    "dropout": "丢弃",
+    "adam": "优化",
+    "softmax": "概率",
+    "gradient": "梯度",
+    "layer": "层",
+    "soup": "汤",
+    "movie": "电影",
+    "cook": "做饭",
+}
 LICENCES = {"a/free": "MIT", "b/share-alike": "CC BY-SA 4.0"}
 
 
@@ -52,14 +61,20 @@ def queries(tmp_path: Path) -> Path:
     lines = ["lang\tkind\tsections\tquery"]
     for number in range(6):
         for language, known, near, far in (("zh", "丢弃", "梯度", "做饭"), ("en", "dropout", "gradient", "cook")):
-            lines += [f"{language}\tin\t1.1\t{known} {number}", f"{language}\tnear\t\t{near} {number}", f"{language}\tfar\t\t{far} {number}"]
+            lines += [
+                f"{language}\tin\t1.1\t{known} {number}",
+                f"{language}\tnear\t\t{near} {number}",
+                f"{language}\tfar\t\t{far} {number}",
+            ]
     path = tmp_path / "queries.tsv"
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
 
 
 def test_only_permissive_sources_are_kept(tmp_path: Path) -> None:
-    path = write_corpus(tmp_path / "c.tsv.gz", ["层\tlayer\ta/free", "汤\tsoup\tb/share-alike", "图\timage\tc/unknown", "层\tlayer\ta/free"])
+    path = write_corpus(
+        tmp_path / "c.tsv.gz", ["层\tlayer\ta/free", "汤\tsoup\tb/share-alike", "图\timage\tc/unknown", "层\tlayer\ta/free"]
+    )
     corpus = load_corpus(path, LICENCES)
     assert corpus.pairs == (Pair("层", "layer"),)
     assert corpus.used == {"a/free": 2}
@@ -75,7 +90,11 @@ def test_the_share_alike_sources_are_not_permissive() -> None:
 
 @pytest.mark.parametrize(
     ("lines", "message"),
-    [(["层\tlayer\ta/free", "层\tlayer"], r"c\.tsv\.gz:2: expected zh, en and source"), (["汤\tsoup\tb/share-alike"], "no pair"), (["\ta\tb"], ":1:")],
+    [
+        (["层\tlayer\ta/free", "层\tlayer"], r"c\.tsv\.gz:2: expected zh, en and source"),
+        (["汤\tsoup\tb/share-alike"], "no pair"),
+        (["\ta\tb"], ":1:"),
+    ],
 )
 def test_an_unusable_corpus_is_named(tmp_path: Path, lines: list[str], message: str) -> None:
     with pytest.raises(CorpusError, match=message):
@@ -150,7 +169,9 @@ def test_training_is_repeatable_and_ships_a_whole_encoder(
         return teach_readably(texts)
 
     monkeypatch.setattr(train, "teach", watch)
-    folders = [train.train(corpus_path, knowledge, tmp_path / name / "tiny", RECIPE, calibration_queries=queries) for name in ("one", "two")]
+    folders = [
+        train.train(corpus_path, knowledge, tmp_path / name / "tiny", RECIPE, calibration_queries=queries) for name in ("one", "two")
+    ]
 
     assert fingerprint(folders[0]) == fingerprint(folders[1])
     assert [path.name for path in folders[0].parent.iterdir()] == ["tiny"]  # nothing half-written is left
