@@ -76,7 +76,7 @@ def _loop(data: list[Batch]) -> torch.Tensor:
         for x, y in data:
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(network(x), y)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
         losses.append(loss.detach())
     return torch.stack(losses)

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from retrieval_fakes import knowledge_of
 
+from tutor.calibration import QUERIES
 from tutor.encoder import fingerprint, load_encoder
 from tutor.knowledge import KnowledgeBase
+from tutor.labelled import load_labelled_queries
 from tutor.training import teacher, train
 from tutor.training.corpus import PERMISSIVE, SOURCES, CorpusError, Pair, load_corpus, load_licences
 from tutor.training.student import EntryTexts, Lesson, Recipe, train_student
 from tutor.training.tokenizer import PADDING, split_tokens, token_bags, token_parents, train_tokenizer
 
-RECIPE = Recipe(vocabulary=600, dimensions=8, num_epochs=10, batch_size=512, contrast_batch=64, seed=3)
+RECIPE = Recipe(vocabulary=600, dimensions=8, num_epochs=10, batch_size=64, learning_rate=5e-2, contrast_batch=64, seed=3)
 CONCEPTS = {
     "dropout": "丢弃",
     "adam": "优化",
@@ -134,7 +136,9 @@ def test_the_student_learns_its_targets_and_contrast_draws_an_entry_together() -
     entries = EntryTexts(bags, np.array([0, 0, 1, 1]))
 
     def cosines(contrast: float) -> np.ndarray:
-        recipe = Recipe(dimensions=2, num_epochs=200, contrast_epochs=100, contrast=contrast, drop=0, contrast_learning_rate=1e-2)
+        recipe = Recipe(
+            dimensions=2, num_epochs=60, contrast_epochs=40, learning_rate=5e-2, contrast_learning_rate=2e-2, contrast=contrast, drop=0
+        )
         vectors = train_student(Lesson(bags, targets), entries, parents, recipe)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors @ vectors.T
@@ -143,6 +147,14 @@ def test_the_student_learns_its_targets_and_contrast_draws_an_entry_together() -
     np.testing.assert_allclose(apart, targets @ targets.T, atol=0.05)
     assert together[0, 1] > apart[0, 1] + 0.1
     assert together[0, 3] < apart[0, 3] - 0.1
+
+
+def test_the_glossary_and_the_extra_queries_are_sound() -> None:
+    glossary, extra = train.load_glossary(), train.load_extra_queries()
+    assert len({pair.zh for pair in glossary}) == len(glossary) > 300
+    assert all(pair.zh and pair.en.isascii() for pair in glossary)
+    calibrated = {row.query.casefold() for row in load_labelled_queries(QUERIES)}
+    assert not calibrated & {query.casefold() for of_section in extra.values() for query in of_section}
 
 
 def test_principal_axes_keep_cosines() -> None:
@@ -169,6 +181,8 @@ def test_training_is_repeatable_and_ships_a_whole_encoder(
         return teach_readably(texts)
 
     monkeypatch.setattr(train, "teach", watch)
+    monkeypatch.setattr(train, "load_glossary", lambda: [Pair("bn", "layer")])
+    monkeypatch.setattr(train, "load_extra_queries", lambda: {"1.1": ["what is dropout"]})
     folders = [
         train.train(corpus_path, knowledge, tmp_path / name / "tiny", RECIPE, calibration_queries=queries) for name in ("one", "two")
     ]

@@ -97,7 +97,7 @@ def _descend(
             if entries is not None:
                 loss = loss + recipe.contrast * _contrast(weights, entries, parents, recipe, generator)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch declares no types for it
+            loss.backward()
             optimizer.step()
             schedule.step()
         stage = "regression" if entries is None else "contrast"

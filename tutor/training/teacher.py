@@ -45,7 +45,8 @@ def teach(texts: Sequence[str], cache_dir: Path | None = None) -> np.ndarray:
         for start in range(0, len(missing), _BLOCK):
             block = missing[start : start + _BLOCK]
             vectors = encoder.encode([text for _, text in block], batch_size=128, normalize_embeddings=True, show_progress_bar=False)
-            known.update(zip([key for key, _ in block], vectors.astype(np.float32), strict=True))
+            # Half precision as in the cache, so that a run with a cache and one without learn the same.
+            known.update(zip([key for key, _ in block], vectors.astype(np.float16), strict=True))
             _save_cache(cache_dir, known)
             _log.info("teacher: %d of %d new texts encoded", min(start + _BLOCK, len(missing)), len(missing))
     return np.stack([known[key] for key in keys]).astype(np.float32)
@@ -69,7 +70,7 @@ def _save_cache(cache_dir: Path | None, known: dict[str, np.ndarray]) -> None:
     path = _cache_path(cache_dir)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(file, keys=np.array(list(known)), vectors=np.stack(list(known.values())).astype(np.float16))
+        np.savez(file, keys=np.array(list(known)), vectors=np.stack(list(known.values())))
     partial.replace(path)
 
 

@@ -93,7 +93,7 @@ class Page:
         )
         demo.questions.click(
             self._pick_question,
-            [demo.configuration, chat.conversation, self.language],
+            [demo.questions, demo.configuration, chat.conversation, self.language],
             [self.places, *chat.replies],
             concurrency_id="chat",
             **private,
@@ -135,9 +135,9 @@ class Page:
         return self.chat.show(name, conversation, language)
 
     def _pick_question(
-        self, event: gr.SelectData, configuration: link.Configuration, conversation: Conversation, language: Language
+        self, position: int, configuration: link.Configuration, conversation: Conversation, language: Language
     ) -> dict[Any, Any]:
-        name = self.experiments.question_at(configuration, int(event.index if isinstance(event.index, int) else event.index[0]))
+        name = self.experiments.question_at(configuration, position)
         return self.chat.show(name, conversation, language) | {self.places: gr.Tabs(selected="ask")}
 
 

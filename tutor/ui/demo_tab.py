@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,6 +50,7 @@ class Shown:
     demo_id: str
     prediction: Any
     guess: str | None
+    started: float = 0.0  # on the monotonic clock: tells runs apart
     frame: Frame | None = None
     state: str = "running"
     error: str | None = None
@@ -73,6 +75,7 @@ class DemoTab:
         self.opened = gr.State(Opened(first))
         self.configuration = gr.State(first)
         self.shown = gr.State(None)
+        self.stopped = gr.State(None)
         self.wanted = gr.State(Wanted(first.demo_id, first.preset))
         self._build(demo, first, localized.initial)
         self._wire()
@@ -240,10 +243,10 @@ class DemoTab:
             concurrency_id="demo", concurrency_limit=self.settings.demo_concurrency, show_progress="hidden", api_visibility="private",
         )  # fmt: skip
         self.running = running
-        self.stop_button.click(
-            self._stopped, [self.shown, self.language], [self.stage, self.shown, self.run_button, self.stop_button],
-            cancels=[running], queue=False, show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
+        outputs = [self.stage, self.shown, self.run_button, self.stop_button]
+        private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        stopped = self.stop_button.click(self._stop, [self.shown, self.language], [*outputs, self.stopped], cancels=[running], **private)
+        stopped.then(self._settle, [self.shown, self.stopped, self.language], outputs, **private)
         self.demo_choice.input(self._pick_demo, [self.demo_choice, self.opened, self.language], self.opens, **self._opening())
         self.wanted.change(self._open_wanted, [self.wanted, self.opened, self.language], self.opens, **self._opening())
         self.preset_choice.input(self._pick_preset, [self.preset_choice, self.opened, self.language], self.opens, **self._opening())
@@ -279,7 +282,7 @@ class DemoTab:
     ) -> Iterator[dict[Any, Any]]:
         language = link.parse_language(language)
         demo = self.demos[configuration.demo_id]
-        shown = Shown(demo.id, None, None)
+        shown = Shown(demo.id, None, None, time.monotonic())
         try:
             parameters = demo.parameters.parse(configuration.values)
             prediction = demo.predict(parameters)
@@ -303,9 +306,16 @@ class DemoTab:
     def _update(self, shown: Shown, language: Language, running: bool) -> dict[Any, Any]:
         return {self.stage: self._tell(shown, language), self.shown: shown, **self._buttons(running)}
 
-    def _stopped(self, shown: Shown | None, language: Language) -> dict[Any, Any]:
+    def _stop(self, shown: Shown | None, language: Language) -> dict[Any, Any]:
         if shown is None or shown.state != "running":
             return self._buttons(running=False)
+        return self._update(replace(shown, state="stopped"), language, running=False) | {self.stopped: shown.started}
+
+    def _settle(self, shown: Shown | None, stopped: float | None, language: Language) -> dict[Any, Any]:
+        """Says *stopped* once more: a frame that was under way when the run was cancelled may have arrived after the first time."""
+        time.sleep(0.5)
+        if shown is None or shown.started != stopped or shown.state not in ("running", "stopped"):
+            return {self.shown: shown}
         return self._update(replace(shown, state="stopped"), language, running=False)
 
 
