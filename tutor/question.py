@@ -190,11 +190,12 @@ def _locate(node: yaml.Node | None, location: tuple[Hashable, ...], lines: dict[
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            lines[(*location, key.value)] = key.start_mark.line + 2
+            place = (*location, key.value)
+            lines[place] = key.start_mark.line + 2
             if key.value in seen:
                 yield key.value, key.start_mark.line + 2
             seen.add(key.value)
-            yield from _locate(value, (*location, key.value), lines)
+            yield from _locate(value, place, lines)
     elif isinstance(node, yaml.SequenceNode):
         for position, item in enumerate(node.value):
             yield from _locate(item, (*location, position), lines)

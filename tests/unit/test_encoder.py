@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tutor.config import Settings
 from tutor.encoder import DEFAULT_ENCODER, MODELS, Encoder, EncoderError, fingerprint, load_encoder
+from tutor.index import EntryIndex
+from tutor.training.teacher import teacher_folder
 
 SHIPPED = MODELS / DEFAULT_ENCODER
 
@@ -108,3 +111,14 @@ def test_importing_retrieval_loads_none_of_the_heavy_libraries() -> None:
     )
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=MODELS.parent.parent)
     assert finished.stdout.strip() == ""
+
+
+def test_a_real_transformer_can_be_named_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUTOR_ENCODER", str(teacher_folder()))
+    settings = Settings.from_environment()
+    transformer = load_encoder(settings.encoder)
+    assert transformer.encode(["dropout"]).shape == (1, 384)
+    texts = {"momentum": ["Why does momentum speed up training?"], "dropout": ["What is dropout?"], "gpu": ["Why are GPUs used?"]}
+    index = EntryIndex.build(texts, transformer, fingerprint(settings.encoder))
+    assert index.rank("randomly switching off units while training")[0].question_id == "dropout"
+    assert index.rank("accumulating a velocity of past gradients")[0].question_id == "momentum"

@@ -11,12 +11,12 @@ from gradio.events import api
 from demos.core.demo import Demo
 from demos.core.parameters import ParameterError
 from demos.core.report import report
-from demos.core.runner import run_demo
 from demos.core.text import Language
 from tutor.chat import MessageError
 from tutor.config import Settings
 from tutor.ui import link
 from tutor.ui.loading import Loading
+from tutor.ui.on_gpu import run_on_gpu
 from tutor.ui.strings import STRINGS
 
 
@@ -83,5 +83,5 @@ def run_to_end(
     if parameters is not None and not isinstance(parameters, dict):
         raise ParameterError(STRINGS["error_parameters"])
     values = demo.parameters.parse({**configuration.values, **(parameters or {})})
-    *_, frame = run_demo(demo, values, None, link.parse_seed(seed), deadline)
+    *_, frame = run_on_gpu(name, values.values(), None, link.parse_seed(seed), deadline)
     return report(demo, configuration.preset, values, link.parse_seed(seed), frame, language)

@@ -12,14 +12,14 @@ import gradio as gr
 
 from demos.core.demo import Demo
 from demos.core.parameters import ParameterError
-from demos.core.runner import DeadlineReached, Frame, run_demo
+from demos.core.runner import DeadlineReached, Frame
 from demos.core.text import Language
 from tutor.config import Settings
 from tutor.knowledge import KnowledgeBase
 from tutor.ui import link, stage
 from tutor.ui.link import Configuration
 from tutor.ui.localized import Localized
-from tutor.ui.on_gpu import on_gpu
+from tutor.ui.on_gpu import run_on_gpu
 from tutor.ui.parameter_widgets import widget
 from tutor.ui.strings import STRINGS
 
@@ -288,7 +288,7 @@ class DemoTab:
             prediction = demo.predict(parameters)
             shown = replace(shown, prediction=prediction, guess=guess if guess in prediction.options else None)
             yield self._update(shown, language, running=True)
-            frames = _run_on_gpu(demo.id, configuration.values, device, link.parse_seed(seed), self.settings.demo_deadline)
+            frames = run_on_gpu(demo.id, configuration.values, device, link.parse_seed(seed), self.settings.demo_deadline)
             for frame in frames:
                 shown = replace(shown, frame=frame)
                 yield self._update(shown, language, running=True)
@@ -317,15 +317,6 @@ class DemoTab:
         if shown is None or shown.started != stopped or shown.state not in ("running", "stopped"):
             return {self.shown: shown}
         return self._update(replace(shown, state="stopped"), language, running=False)
-
-
-@on_gpu
-def _run_on_gpu(demo_id: str, values: Mapping[str, Any], device: str | None, seed: int, deadline: float) -> Iterator[Frame]:
-    """The frames of a run. On ZeroGPU this is another process, so only plain values go in and data come out."""
-    from demos.core.registry import load_demos
-
-    demo = load_demos()[demo_id]
-    yield from run_demo(demo, demo.parameters.parse(values), device, seed, deadline)
 
 
 def _devices() -> Any:
