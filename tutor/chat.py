@@ -11,7 +11,7 @@ from tutor.config import Settings
 from tutor.encoder import load_encoder
 from tutor.knowledge import KnowledgeBase
 from tutor.question import Language, Question, Text
-from tutor.retriever import MAX_QUERY_CHARACTERS, Decision, Retrieval, Retriever, detect_language
+from tutor.retriever import MAX_QUERY_CHARACTERS, Decision, Retrieval, Retriever
 
 # A message that only makes sense after the one before it: it opens with a connective, or points back with a pronoun.
 _FOLLOW_UP = {
@@ -170,4 +170,4 @@ def check_message(message: object) -> str:
     return text
 
 
-__all__ = ["Conversation", "Decision", "MessageError", "Reply", "Turn", "Tutor", "check_message", "detect_language"]
+__all__ = ["Conversation", "Decision", "MessageError", "Reply", "Turn", "Tutor", "check_message"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from demos.core.demo import Demo
 from demos.core.registry import load_demos
 from tutor.ui.strings import STRINGS
 
@@ -38,7 +39,7 @@ def test_an_answer_leads_to_its_experiment(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("demo", DEMOS.values(), ids=DEMOS)
-def test_stop_keeps_what_is_drawn(visit: Visit, demo) -> None:  # type: ignore[no-untyped-def]
+def test_stop_keeps_what_is_drawn(visit: Visit, demo: Demo) -> None:
     page = visit(f"?demo={demo.id}", locale="en-US")
     page.locator("#run").click()
     expect(page.locator(".stage-chart canvas").first).to_be_visible(timeout=20_000)
@@ -117,6 +118,15 @@ def test_a_refused_value_is_explained_and_nothing_is_lost(visit: Visit) -> None:
     page.locator("#run").click()
     expect(page.locator(".stage-status")).to_contain_text("whole number", timeout=10_000)
     expect(page.locator("#run")).to_be_enabled()
+
+
+def test_the_language_switches_with_a_refused_value_in_place(visit: Visit) -> None:
+    page = visit("?demo=learning_rate_sweep")
+    page.locator("#parameter-low input").fill("")
+    page.locator("#parameter-low input").press("Tab")
+    page.wait_for_timeout(500)
+    page.get_by_role("radio", name="English").check()
+    expect(page.locator("#demo-header h2")).to_have_text(DEMOS["learning_rate_sweep"].question.en)
 
 
 @pytest.mark.parametrize("locale", ["zh-CN", "en-US"])

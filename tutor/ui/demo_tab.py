@@ -12,7 +12,7 @@ import gradio as gr
 
 from demos.core.demo import Demo
 from demos.core.parameters import ParameterError
-from demos.core.runner import DeadlineReached, Frame
+from demos.core.runner import LARGEST_SEED, DeadlineReached, Frame
 from demos.core.text import Language
 from tutor.config import Settings
 from tutor.knowledge import KnowledgeBase
@@ -24,6 +24,8 @@ from tutor.ui.parameter_widgets import widget
 from tutor.ui.strings import STRINGS
 
 log = logging.getLogger(__name__)
+
+_AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class DemoTab:
         gr.render(inputs=[self.configuration, self.language], triggers=triggers, queue=False)(self._render_parameters)
         self.device = self.localized.worded(gr.Radio, "device", choices=[], interactive=True, elem_id="device")
         self.seed = self.localized.worded(
-            gr.Number, "seed", value=0, minimum=0, maximum=2**31 - 1, precision=0, interactive=True, elem_id="seed"
+            gr.Number, "seed", value=0, minimum=0, maximum=LARGEST_SEED, precision=0, interactive=True, elem_id="seed"
         )
 
     def _render_parameters(self, configuration: Configuration, language: Language) -> None:
@@ -140,7 +142,7 @@ class DemoTab:
 
         component.input(
             changed, [component, self.configuration, self.language], [self.configuration, self.code, self.query],
-            queue=False, show_progress="hidden", trigger_mode="always_last", api_visibility="private",
+            trigger_mode="always_last", **_AT_ONCE,
         )  # fmt: skip
 
     # --- what the components show ---
@@ -161,6 +163,11 @@ class DemoTab:
     def describe(self, configuration: Configuration, language: Language) -> dict[Any, Any]:
         """Updates for everything that speaks of the demo and its configuration, in a language."""
         demo = self.demos[configuration.demo_id]
+        try:
+            demo.parameters.parse(configuration.values)
+        except ParameterError:
+            # A refused value stays in its widget; what is told of it is told of the preset.
+            configuration = link.of_preset(demo, configuration.preset)
         return {
             self.demo_choice: gr.update(value=demo.id, choices=self._demo_choices(language), label=STRINGS["pick_demo"][language]),
             self.header: _header(demo, language),
@@ -237,29 +244,27 @@ class DemoTab:
     # --- events ---
 
     def _wire(self) -> None:
-        running = self.run_button.click(
-            self._run, [self.configuration, self.device, self.seed, self.guess, self.language],
-            [self.stage, self.shown, self.run_button, self.stop_button],
-            concurrency_id="demo", concurrency_limit=self.settings.demo_concurrency, show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
-        self.running = running
         outputs = [self.stage, self.shown, self.run_button, self.stop_button]
-        private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        stopped = self.stop_button.click(self._stop, [self.shown, self.language], [*outputs, self.stopped], cancels=[running], **private)
-        stopped.then(self._settle, [self.shown, self.stopped, self.language], outputs, **private)
-        self.demo_choice.input(self._pick_demo, [self.demo_choice, self.opened, self.language], self.opens, **self._opening())
-        self.wanted.change(self._open_wanted, [self.wanted, self.opened, self.language], self.opens, **self._opening())
-        self.preset_choice.input(self._pick_preset, [self.preset_choice, self.opened, self.language], self.opens, **self._opening())
-        self.seed.input(
-            self._pick_seed, [self.seed, self.configuration, self.language], [self.configuration, self.code, self.query],
-            queue=False, show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
+        running = self.run_button.click(
+            self._run,
+            [self.configuration, self.device, self.seed, self.guess, self.language],
+            outputs,
+            concurrency_id="demo",
+            concurrency_limit=self.settings.demo_concurrency,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        stopped = self.stop_button.click(self._stop, [self.shown, self.language], [*outputs, self.stopped], cancels=[running], **_AT_ONCE)
+        stopped.then(self._settle, [self.shown, self.stopped, self.language], outputs, **_AT_ONCE)
+        opening = {"cancels": [running], **_AT_ONCE}
+        self.demo_choice.input(self._pick_demo, [self.demo_choice, self.opened, self.language], self.opens, **opening)
+        self.wanted.change(self._open_wanted, [self.wanted, self.opened, self.language], self.opens, **opening)
+        self.preset_choice.input(self._pick_preset, [self.preset_choice, self.opened, self.language], self.opens, **opening)
+        reconfigured = [self.configuration, self.code, self.query]
+        self.seed.input(self._pick_seed, [self.seed, self.configuration, self.language], reconfigured, **_AT_ONCE)
         self.query.change(None, [self.query], None, js="(query) => { history.replaceState(null, '', query) }", api_visibility="private")
         self.share.click(None, [self.query], None, js=_COPY_LINK, api_visibility="private")
         self.blocks.load(_devices, None, self.device, show_progress="hidden", api_visibility="private")
-
-    def _opening(self) -> dict[str, Any]:
-        return {"cancels": [self.running], "queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
     def _open_wanted(self, wanted: Wanted, opened: Opened, language: Language) -> dict[Any, Any]:
         return self.open(link.of_preset(self.demos[wanted.demo_id], wanted.preset), opened, language)

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 
 from demos.core.demo import Demo
 from demos.core.parameters import ParameterError
-from demos.core.text import LANGUAGES, Language, Text
+from demos.core.runner import LARGEST_SEED
+from demos.core.text import LANGUAGES, Language
 from tutor.ui.strings import STRINGS
 
 _RESERVED = ("demo", "preset", "seed", "lang")
@@ -62,7 +63,7 @@ def parse_seed(raw: object) -> int:
         number = float(raw) if isinstance(raw, (int, float, str)) and not isinstance(raw, bool) else -1.0
     except (ValueError, OverflowError):
         number = -1.0
-    if not 0 <= number < 2**31 or number != int(number):
+    if not 0 <= number <= LARGEST_SEED or number != int(number):
         raise ParameterError(STRINGS["error_seed"])
     return int(number)
 
@@ -81,6 +82,3 @@ def preferred_language(query: Mapping[str, str], stored: object, accept: str) ->
         if candidate in LANGUAGES:
             return parse_language(candidate)
     return "zh" if accept.strip().lower().startswith("zh") else "en"
-
-
-__all__ = ["Configuration", "Text", "from_query", "of_preset", "parse_language", "parse_seed", "preferred_language", "to_query"]

@@ -45,11 +45,8 @@ STRINGS: Mapping[str, Text] = {
     ),
     "run_experiment": Text("▶ 运行实验：{title}", "▶ Run the experiment: {title}"),
     "thumb_thanks": Text("已记录，谢谢。可以再补充一句：", "Noted, thank you. Care to add a line?"),
-    "comment_label": Text("补充说明（可不填）", "Comment (optional)"),
     "comment_send": Text("提交说明", "Send comment"),
     "comment_saved": Text("说明已保存。", "Comment saved."),
-    "like": Text("有帮助", "Helpful"),
-    "dislike": Text("没帮助", "Not helpful"),
     # Experiments
     "pick_demo": Text("选择实验", "Choose an experiment"),
     "presets": Text("预设", "Presets"),
@@ -57,7 +54,6 @@ STRINGS: Mapping[str, Text] = {
     "advanced": Text("更多参数", "More parameters"),
     "device": Text("计算设备", "Device"),
     "seed": Text("随机种子", "Random seed"),
-    "seed_help": Text("同一个种子给出同样的结果", "The same seed gives the same result"),
     "prediction": Text("先预测一下：{question}", "Your prediction: {question}"),
     "run": Text("运行", "Run"),
     "stop": Text("停止", "Stop"),
@@ -77,7 +73,6 @@ STRINGS: Mapping[str, Text] = {
     "diverged": Text("发散", "diverged"),
     "download_png": Text("下载图片 PNG", "Download PNG"),
     "download_csv": Text("下载数据 CSV", "Download CSV"),
-    "copied": Text("已复制", "Copied"),
     "figures": Text("数值表", "Figures"),
     "figure_name": Text("量", "Quantity"),
     "figure_value": Text("数值", "Value"),
@@ -92,10 +87,6 @@ STRINGS: Mapping[str, Text] = {
     "prediction_wrong": Text("你预测的是「{guess}」，实际是「{answer}」", "You predicted “{guess}”; it was “{answer}”"),
     "prediction_none": Text("这次没有预测。实际结果：{answer}", "No prediction this time. The outcome: {answer}"),
     # Errors
-    "error_deadline": Text(
-        "运行超过了 {seconds} 秒的上限，已停止；已画出的结果保留。请减小参数后再试。",
-        "The run passed its limit of {seconds} s and was stopped; what was drawn stays. Try smaller parameters.",
-    ),
     "error_run": Text(
         "这次运行出错了：{reason}。参数没有丢，可以改一下再试。",
         "This run failed: {reason}. Your parameters are kept; change them and try again.",
@@ -106,7 +97,6 @@ STRINGS: Mapping[str, Text] = {
     "error_demo": Text("没有名为 {name} 的实验，现有：{known}", "There is no experiment called {name}; there are: {known}"),
     "error_preset": Text("实验 {demo} 没有预设 {name}，现有：{known}", "Experiment {demo} has no preset {name}; there are: {known}"),
     "error_parameters": Text("parameters 必须是“名称 → 数值”的对象。", "parameters must be an object of names and values."),
-    "error_device": Text("没有设备 {name}，现有：{known}", "There is no device {name}; there are: {known}"),
     "error_language": Text("语言只能是 zh 或 en。", "The language must be zh or en."),
     "error_feedback": Text("反馈没能保存：{reason}", "The feedback could not be saved: {reason}"),
 }
