@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -9,14 +10,23 @@ import unicodedata
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tutor.encoder import Encoder
 
+EXACT_UP_TO = 50_000  # vectors: beyond, the search is approximate (benchmarks/scale.py says what that costs and saves)
+
 _SMALLEST_NORM = 1e-6  # a shorter vector has no direction: no token of the text is known
 _COUNTED = 3  # texts of a question that make its score
+_CANDIDATES = 256  # nearest texts whose questions are scored
+
+# The approximate search, chosen in benchmarks/scale.py: ten nearest of a million with recall 0.98 within 5 ms.
+_SEARCHED = 1 / 8  # share of the clusters
+_REFINED = 256  # candidates that are ordered by their true cosine
+_CLUSTERING_ROUNDS = 8
+_DRAWN_PER_CLUSTER = 40  # vectors that the clusters are learned from
 
 _log = logging.getLogger(__name__)
 
@@ -40,24 +50,26 @@ class Hit(NamedTuple):
 
 
 class VectorIndex:
-    """Exact search by cosine similarity over FAISS."""
+    """Search by cosine similarity over FAISS: exact up to `exact_up_to` vectors, approximate beyond.
 
-    def __init__(self, embeddings: np.ndarray) -> None:
+    The approximation looks into the nearest of many clusters, where every vector is kept as a short code (Johnson, Douze and Jégou,
+    "Billion-scale similarity search with GPUs", 2017, https://arxiv.org/abs/1702.08734), and orders the best candidates by their true cosine.
+    """
+
+    def __init__(self, embeddings: np.ndarray, exact_up_to: int = EXACT_UP_TO) -> None:
         """Indexes embeddings of shape (vectors, dimensions); they are normalised here. Raises IndexInputError."""
-        import faiss
-
         if embeddings.ndim != 2 or 0 in embeddings.shape:
             raise IndexInputError(f"expected embeddings of shape (vectors, dimensions), both at least 1, got {embeddings.shape}")
-        vectors = normalized(embeddings)
-        self._index = faiss.IndexFlatIP(vectors.shape[1])
-        self._index.add(vectors)
+        self.vectors = normalized(embeddings)  # (vectors, dimensions), unit length
+        self.exact = len(self.vectors) <= exact_up_to
+        self._index = _exact_index(self.vectors) if self.exact else _approximate_index(self.vectors)
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return len(self.vectors)
 
     @property
     def dimensions(self) -> int:
-        return int(self._index.d)
+        return int(self.vectors.shape[1])
 
     def search(self, embedding: np.ndarray, top_k: int) -> list[Neighbor]:
         """The `top_k` nearest vectors (fewer if the index is smaller) to one embedding of shape (dimensions,), best first."""
@@ -70,10 +82,36 @@ class VectorIndex:
             raise IndexInputError(f"top_k must be at least 1, got {top_k}")
         if embedding.shape != (self.dimensions,):
             raise IndexInputError(f"expected an embedding of shape ({self.dimensions},), got {embedding.shape}")
-        scores, positions = self._index.search(normalized(embedding[None]), top_k)
-        # FAISS fills up with position -1 when it holds fewer than top_k vectors.
-        found = positions[0] >= 0
-        return positions[0][found], np.clip(scores[0][found], -1.0, 1.0)
+        direction = normalized(embedding[None])
+        scores, positions = self._index.search(direction, top_k if self.exact else max(top_k, _REFINED))
+        # FAISS fills up with position -1 when it finds fewer than it was asked for.
+        positions = positions[0][positions[0] >= 0]
+        if self.exact:
+            return positions, np.clip(scores[0][: len(positions)], -1.0, 1.0)
+        cosines = np.clip(self.vectors[positions] @ direction[0], -1.0, 1.0)
+        best = np.argsort(-cosines, kind="stable")[:top_k]
+        return positions[best], cosines[best]
+
+
+def _exact_index(vectors: np.ndarray) -> Any:
+    import faiss
+
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return index
+
+
+def _approximate_index(vectors: np.ndarray) -> Any:
+    import faiss
+
+    clusters = int(4 * len(vectors) ** 0.5)
+    index = faiss.index_factory(vectors.shape[1], f"IVF{clusters},PQ{vectors.shape[1] // 2}x4fs", faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = _CLUSTERING_ROUNDS
+    drawn = np.random.default_rng(0).permutation(len(vectors))[: _DRAWN_PER_CLUSTER * clusters]
+    index.train(vectors[np.sort(drawn)])
+    index.add(vectors)
+    index.nprobe = max(1, round(_SEARCHED * clusters))
+    return index
 
 
 class EntryIndex:
@@ -83,12 +121,12 @@ class EntryIndex:
     """
 
     def __init__(self, texts: Mapping[str, Sequence[str]], embeddings: np.ndarray, encoder: Encoder) -> None:
-        self._names = list(texts)
-        sizes = [len(of_question) for of_question in texts.values()]
+        self._names = [name for name, of_question in texts.items() if of_question]
+        sizes = [len(texts[name]) for name in self._names]
+        if sum(sizes) != len(embeddings):
+            raise IndexInputError(f"{sum(sizes)} texts but {len(embeddings)} embeddings")
         self._owners = np.repeat(np.arange(len(sizes)), sizes)  # (texts,)
-        self._counted = np.minimum(sizes, _COUNTED)  # (questions,)
-        if len(self._owners) != len(embeddings):
-            raise IndexInputError(f"{len(self._owners)} texts but {len(embeddings)} embeddings")
+        self._starts = np.cumsum([0, *sizes])  # (questions + 1,): the texts of question i are starts[i] … starts[i + 1]
         self._index = VectorIndex(embeddings)
         self._encoder = encoder
 
@@ -104,25 +142,37 @@ class EntryIndex:
         return cls(texts, _encode_cached(flat, encoder, path), encoder)
 
     def rank(self, query: str) -> list[Hit]:
-        """Every question with its score, best first; nothing if the encoder knows no token of the query."""
+        """The questions that own the nearest texts, each with its score, best first; nothing if the encoder knows no token of the query."""
         embedding = np.asarray(self._encoder.encode([normalized_text(query)], show_progress_bar=False), dtype=np.float32)[0]
         if not np.isfinite(embedding).all() or np.linalg.norm(embedding) < _SMALLEST_NORM:
             return []
-        positions, scores = self._index.nearest(embedding, len(self._index))
-        owners = self._owners[positions]
-        # Texts grouped by question, best first within each: the place within a group is the distance from its start.
-        grouped = np.argsort(owners, kind="stable")
-        groups, starts = np.unique(owners[grouped], return_index=True)
-        place = np.arange(len(grouped)) - np.repeat(starts, np.diff([*starts, len(grouped)]))
-        counted = grouped[place < _COUNTED]
-        means = np.bincount(owners[counted], weights=scores[counted], minlength=len(self._names)) / np.maximum(self._counted, 1)
-        order = groups[np.argsort(-means[groups], kind="stable")]
-        return [Hit(self._names[i], float(means[i])) for i in order]
+        positions, _ = self._index.nearest(embedding, _CANDIDATES)
+        direction = normalized(embedding[None])[0]
+        hits = [Hit(self._names[owner], self._score(owner, direction)) for owner in np.unique(self._owners[positions]).tolist()]
+        return sorted(hits, key=lambda hit: -hit.score)
+
+    def _score(self, owner: int, direction: np.ndarray) -> float:
+        cosines = self._index.vectors[self._starts[owner] : self._starts[owner + 1]] @ direction
+        best = np.partition(cosines, len(cosines) - _COUNTED)[-_COUNTED:] if len(cosines) > _COUNTED else cosines
+        return float(np.clip(best.mean(), -1.0, 1.0))
 
 
 def normalized_text(text: str) -> str:
-    """The text in Unicode normal form NFKC (full-width letters become plain ones) with single spaces."""
-    return " ".join(unicodedata.normalize("NFKC", text).split())
+    """The text in Unicode normal form NFKC (full-width letters become plain ones), in simplified Chinese, with single spaces."""
+    return simplified(" ".join(unicodedata.normalize("NFKC", text).split()))
+
+
+def simplified(text: str) -> str:
+    """Traditional Chinese in simplified characters and in the words of the mainland (最佳化 → 优化); any other text as it is."""
+    characters, words = _converters()
+    return str(words.convert(text)) if characters.convert(text) != text else text
+
+
+@functools.cache
+def _converters() -> tuple[Any, Any]:
+    import opencc
+
+    return opencc.OpenCC("t2s"), opencc.OpenCC("tw2sp")
 
 
 def normalized(embeddings: np.ndarray) -> np.ndarray:

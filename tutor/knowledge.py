@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tutor.question import LANGUAGES, Fault, Question, QuestionError, Text, parse_question
+from pydantic import RootModel
 
-# The topics of the project, in the order in which they are shown.
-TOPICS: Mapping[str, Text] = {
-    "activations": Text(zh="激活与梯度", en="Activations and gradients"),
-    "regularization": Text(zh="正则化", en="Regularisation"),
-    "normalization": Text(zh="归一化与初始化", en="Normalisation and initialisation"),
-    "optimization": Text(zh="优化", en="Optimisation"),
-    "architectures": Text(zh="网络结构", en="Architectures"),
-    "losses": Text(zh="损失与曲面", en="Losses and landscapes"),
-    "hardware": Text(zh="硬件", en="Hardware"),
-}
+from tutor.outside import OutsideTopic, load_outside
+from tutor.question import LANGUAGES, Question, QuestionError, Slug, Text, parse_question
+from tutor.strict_yaml import Fault, read_yaml
+
+TOPICS_FILE = "topics.yaml"
 
 _CHUNK = {"zh": 110, "en": 300}  # characters of an indexed passage
+
+
+class _Topics(RootModel[dict[Slug, Text]]):
+    """Name by topic, in the order in which the topics are shown."""
 
 
 class KnowledgeError(ValueError):
@@ -30,14 +29,18 @@ class KnowledgeError(ValueError):
 
 @dataclass(frozen=True)
 class KnowledgeBase:
-    """The questions that can be served, by id in order of section, and the faults of those that cannot."""
+    """What can be served: questions by id in order of section, topics by folder, what lies outside by id; and the faults of the rest."""
 
     questions: Mapping[str, Question]
+    topics: Mapping[str, Text]
+    outside: Mapping[str, OutsideTopic]
     faults: tuple[Fault, ...]
 
     @classmethod
     def load(cls, folder: Path, demos: Mapping[str, Collection[str]] | None = None) -> KnowledgeBase:
-        """Reads `folder/<topic>/<id>.md`. `demos` maps each known demo to its presets (None: links are not checked).
+        """Reads `folder/<topic>/<id>.md`, `folder/topics.yaml` (without it every sub-folder is a topic) and `folder/outside/*.yaml`.
+
+        `demos` maps each known demo to its presets (None: links are not checked).
 
         A file with a fault is left out and its faults are listed. Raises KnowledgeError if nothing is left.
         """
@@ -51,13 +54,18 @@ class KnowledgeBase:
                 parsed.append(parse_question(path, folder))
             except QuestionError as error:
                 faults += error.faults
-        faults += _cross_faults(parsed, {path.stem for path in paths}, demos)
+        topics, topic_faults = _load_topics(folder, sorted({path.parent.name for path in paths}))
+        outside, outside_faults = load_outside(folder)
+        faults += topic_faults + outside_faults
+        faults += _cross_faults(parsed, topics, {path.stem for path in paths}, demos)
+        faults += _outside_faults(parsed, outside)
         broken = {fault.path for fault in faults}
         served = sorted((question for question in parsed if question.path not in broken), key=_section_order)
         if not served:
             reasons = "\n".join(map(str, faults)) or "it holds no <topic>/<id>.md"
             raise KnowledgeError(f"nothing can be served from {folder}:\n{reasons}")
-        return cls({question.id: question for question in served}, tuple(faults))
+        sound = {topic.id: topic for topic in outside if topic.path not in broken}
+        return cls({question.id: question for question in served}, topics, sound, tuple(faults))
 
     def related(self, question: Question) -> list[Question]:
         """The related questions that can be served."""
@@ -111,12 +119,27 @@ def _comparable(text: str) -> str:
     return "".join(character for character in folded if character.isalnum())
 
 
-def _cross_faults(questions: list[Question], ids: set[str], demos: Mapping[str, Collection[str]] | None) -> Iterator[Fault]:
+def _load_topics(folder: Path, folders: Sequence[str]) -> tuple[Mapping[str, Text], list[Fault]]:
+    """The topics of the file; the folders under their own names if there is no file or it cannot be read."""
+    by_folder = {name: Text(zh=name, en=name) for name in folders}
+    path = folder / TOPICS_FILE
+    if not path.is_file():
+        return by_folder, []
+    try:
+        topics, _, faults = read_yaml(path.read_text(encoding="utf-8"), _Topics, TOPICS_FILE)
+    except (OSError, UnicodeDecodeError) as error:
+        topics, faults = None, [Fault(TOPICS_FILE, 1, f"cannot be read as UTF-8: {error}")]
+    return topics.root if topics is not None and not faults else by_folder, faults
+
+
+def _cross_faults(
+    questions: list[Question], topics: Collection[str], ids: set[str], demos: Mapping[str, Collection[str]] | None
+) -> Iterator[Fault]:
     by_id: dict[str, Question] = {}
     indexed = {_comparable(text): question for question in questions for text in passages(question)}
     for question in questions:
-        if question.topic not in TOPICS:
-            yield Fault(question.path, 1, f"unknown topic {question.topic!r}; there are: {', '.join(TOPICS)}")
+        if question.topic not in topics:
+            yield Fault(question.path, 1, f"the topic {question.topic!r} is not in {TOPICS_FILE}; there are: {', '.join(topics)}")
         if question.id in by_id:
             yield Fault(question.path, 1, f"the id {question.id!r} is taken by {by_id[question.id].path}")
         by_id[question.id] = question
@@ -137,3 +160,14 @@ def _cross_faults(questions: list[Question], ids: set[str], demos: Mapping[str, 
                 yield Fault(
                     question.path, question.line("demo", "preset"), f"demo {link.id} has no preset {link.preset!r}; there are: {presets}"
                 )
+
+
+def _outside_faults(questions: Iterable[Question], outside: Iterable[OutsideTopic]) -> Iterator[Fault]:
+    """A text that a question is found by, or held out to be found by, does not lie outside."""
+    inside = {_comparable(text): question for question in questions for text in passages(question)}
+    inside |= {_comparable(probe): question for question in questions for language in LANGUAGES for probe in question.meta.probes[language]}
+    for topic in outside:
+        for language in LANGUAGES:
+            for position, text in enumerate(topic.texts[language]):
+                if twin := inside.get(_comparable(text)):
+                    yield Fault(topic.path, topic.lines.get(("texts", language, position), 1), f"this text belongs to {twin.path}")

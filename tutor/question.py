@@ -6,13 +6,14 @@ The format is described in `knowledge/README.md`.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
+
+from tutor.strict_yaml import Fault, Lines, Strict, read_yaml
 
 Language = Literal["zh", "en"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
@@ -26,18 +27,6 @@ Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$")]
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong, and where."""
-
-    path: str
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.message}"
-
-
 class QuestionError(ValueError):
     """A question file that cannot be served; `faults` lists every reason."""
 
@@ -46,11 +35,7 @@ class QuestionError(ValueError):
         self.faults = faults
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Text(_Strict):
+class Text(Strict):
     """One text in both languages; `text["zh"]` picks one."""
 
     zh: Line
@@ -60,7 +45,7 @@ class Text(_Strict):
         return self.zh if language == "zh" else self.en
 
 
-class Paraphrases(_Strict):
+class Paraphrases(Strict):
     """Other ways to ask, by language: indexed, and trained on."""
 
     zh: list[Line] = Field(min_length=10)
@@ -84,14 +69,14 @@ class KeyPoints(Paraphrases):
     en: list[Line] = Field(min_length=2)
 
 
-class DemoLink(_Strict):
+class DemoLink(Strict):
     """The experiment that answers the question, and the preset that fits."""
 
     id: Slug
     preset: Slug
 
 
-class Reference(_Strict):
+class Reference(Strict):
     """A source that a reader can open."""
 
     title: Line
@@ -100,7 +85,7 @@ class Reference(_Strict):
     url: Annotated[str, StringConstraints(pattern=r"^https://\S+$")]
 
 
-class FrontMatter(_Strict):
+class FrontMatter(Strict):
     """The metadata above the answer."""
 
     section: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+[a-z]?$")] | None = None
@@ -132,7 +117,7 @@ class Question:
     path: str
     meta: FrontMatter
     answers: dict[Language, Answer]
-    lines: dict[tuple[Hashable, ...], int]
+    lines: Lines
 
     def line(self, *location: Hashable) -> int:
         """The line of a key of the front matter, for messages."""
@@ -160,55 +145,11 @@ def parse_question(path: Path, folder: Path) -> Question:
     return Question(path.stem, path.parent.name, name, meta, answers, lines)
 
 
-def _front_matter(text: str, name: str) -> tuple[FrontMatter | None, dict[tuple[Hashable, ...], int], list[Fault]]:
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data: Any = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 2 if error.problem_mark else 1
-        return None, {}, [Fault(name, line, f"front matter is not valid YAML: {error.problem or error}")]
-    except (yaml.reader.ReaderError, ValueError) as error:  # a control character; a date that is not in the calendar
-        line = text.count("\n", 0, getattr(error, "position", 0)) + 2
-        return None, {}, [Fault(name, line, f"front matter is not valid YAML: {error}")]
-    lines: dict[tuple[Hashable, ...], int] = {}
-    faults = [Fault(name, line, f"key {key!r} appears twice") for key, line in _locate(node, (), lines)]
-    try:
-        meta = FrontMatter.model_validate(data)
-    except ValidationError as error:
-        return None, lines, faults + [_schema_fault(name, lines, detail) for detail in error.errors()]
-    if len(meta.key_points.zh) != len(meta.key_points.en):
+def _front_matter(text: str, name: str) -> tuple[FrontMatter | None, Lines, list[Fault]]:
+    meta, lines, faults = read_yaml(text, FrontMatter, name, first_line=2)
+    if meta is not None and len(meta.key_points.zh) != len(meta.key_points.en):
         faults.append(Fault(name, lines["key_points",], "key_points: not as many in one language as in the other"))
     return meta, lines, faults
-
-
-def _locate(node: yaml.Node | None, location: tuple[Hashable, ...], lines: dict[tuple[Hashable, ...], int]) -> Iterator[tuple[str, int]]:
-    """Fills `lines` with the line of every key and item; yields the keys that a mapping holds twice."""
-    if node is None:
-        return
-    # The front matter starts on the second line of the file and marks count from zero.
-    lines.setdefault(location, node.start_mark.line + 2)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            place = (*location, key.value)
-            lines[place] = key.start_mark.line + 2
-            if key.value in seen:
-                yield key.value, key.start_mark.line + 2
-            seen.add(key.value)
-            yield from _locate(value, place, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for position, item in enumerate(node.value):
-            yield from _locate(item, (*location, position), lines)
-
-
-def _schema_fault(name: str, lines: dict[tuple[Hashable, ...], int], detail: Any) -> Fault:
-    location = tuple(detail["loc"])
-    known = location
-    while known and known not in lines:
-        known = known[:-1]
-    where = ".".join(map(str, location)) or "front matter"
-    message = {"extra_forbidden": "unknown key", "missing": "missing"}.get(detail["type"], detail["msg"])
-    return Fault(name, lines.get(known, 2), f"{where}: {message}")
 
 
 def _body(text: str, name: str, first_line: int) -> tuple[dict[Language, Answer], list[Fault]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -28,7 +29,7 @@ def probes_of(knowledge: KnowledgeBase) -> list[LabelledQuery]:
 
 def first_questions(knowledge: KnowledgeBase, count: int) -> KnowledgeBase:
     """The knowledge base with its first `count` questions only."""
-    return KnowledgeBase(dict(list(knowledge.questions.items())[:count]), ())
+    return dataclasses.replace(knowledge, questions=dict(list(knowledge.questions.items())[:count]))
 
 
 def reciprocal_rank(ranked: Sequence[str], right: str) -> float:

@@ -39,10 +39,35 @@ def test_an_id_belongs_to_one_topic(folder: Path) -> None:
     assert knowledge.questions["relu"].topic == "activations"
 
 
+def test_without_a_topics_file_every_folder_is_a_topic(folder: Path) -> None:
+    write_question(folder, "kernels", question_text("1.3", "Kernels"), "kernels")
+    knowledge = KnowledgeBase.load(folder, PRESETS)
+    assert not knowledge.faults
+    assert knowledge.topics["kernels"].zh == "kernels"
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("activations: {zh: 激活}\n", "topics.yaml:1: activations.en: missing"),
+        ("- activations\n", "topics.yaml:1: Input should be a valid dictionary"),
+        ("a: {zh: 一, en: one}\na: {zh: 一, en: one}\n", "topics.yaml:2: key 'a' appears twice"),
+        ("a: [", "topics.yaml:1: not valid YAML: "),
+    ],
+)
+def test_a_broken_topics_file_is_named_and_the_folders_stand_in(folder: Path, content: str, fault: str) -> None:
+    (folder / "topics.yaml").write_text(content, encoding="utf-8")
+    knowledge = KnowledgeBase.load(folder, PRESETS)
+    assert str(knowledge.faults[0]).startswith(fault)
+    assert set(knowledge.topics) == {"activations", "regularization"}
+    assert len(knowledge.questions) == 3
+
+
 def test_an_unknown_topic_is_refused_with_those_there_are(folder: Path) -> None:
+    (folder / "topics.yaml").write_text("activations: {zh: 激活, en: A}\nregularization: {zh: 正则, en: R}\n", encoding="utf-8")
     write_question(folder, "kernels", question_text("1.3", "Kernels"), "kernels")
     (fault,) = faults(folder)
-    assert fault.startswith("kernels/kernels.md:1: unknown topic 'kernels'; there are: activations, regularization, normalization, ")
+    assert fault == "kernels/kernels.md:1: the topic 'kernels' is not in topics.yaml; there are: activations, regularization"
 
 
 @pytest.mark.parametrize(

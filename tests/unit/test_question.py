@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.sample import RELU, write_question
-from tutor.question import Answer, DemoLink, Fault, Question, QuestionError, Reference, parse_question
+from tutor.question import Answer, DemoLink, Question, QuestionError, Reference, parse_question
+from tutor.strict_yaml import Fault
 
 CORRECTED = (
     RELU.replace("# English\n", "## 原文勘误\n\n- 原文写错了。\n\n# English\n") + "\n## Corrections to the source\n\n- It was wrong.\n"
@@ -88,12 +89,12 @@ FAULTS = {
     "key points in one language": ("  en: [Negatives become zero., Positives stay.]\n", "", 20, "key_points.en: missing"),
     "key twice": ("related:", "related: []\nrelated:", 25, "key 'related' appears twice"),
     "inner key twice": ("  en: What is", "  en: What\n  en: What is", 6, "key 'en' appears twice"),
-    "colon in a plain text": ("en: What is ReLU?", "en: What: is ReLU?", 5, "front matter is not valid YAML"),
-    "bracket never closed": ("[dropout-test, dropout]", "[dropout-test, dropout", 25, "front matter is not valid YAML"),
-    "control character": ("What is ReLU?", "What is\x0cReLU?", 5, "front matter is not valid YAML"),
-    "unknown tag": ("year: 2010", "year: !number 2010", 26, "front matter is not valid YAML"),
-    "a list as key": ("related:", "? [a, b]\n: c\nrelated:", 24, "front matter is not valid YAML"),
-    "impossible date": ("year: 2010", "year: 2010-02-30", 2, "front matter is not valid YAML"),
+    "colon in a plain text": ("en: What is ReLU?", "en: What: is ReLU?", 5, "not valid YAML"),
+    "bracket never closed": ("[dropout-test, dropout]", "[dropout-test, dropout", 25, "not valid YAML"),
+    "control character": ("What is ReLU?", "What is\x0cReLU?", 5, "not valid YAML"),
+    "unknown tag": ("year: 2010", "year: !number 2010", 26, "not valid YAML"),
+    "a list as key": ("related:", "? [a, b]\n: c\nrelated:", 24, "not valid YAML"),
+    "impossible date": ("year: 2010", "year: 2010-02-30", 2, "not valid YAML"),
     "section 1.10 without quotes": ('section: "1.12"', "section: 1.10", 2, "section: Input should be a valid string"),
     "section in words": ('"1.12"', '"chapter one"', 2, "section: String should match pattern"),
     "nine paraphrases": ("换法九, 换法十", "换法九", 7, "paraphrases.zh: List should have at least 10 items"),

@@ -9,7 +9,6 @@ from typing import Any
 from demos.core.demo import Demo
 from demos.core.text import Language
 from tutor.chat import Conversation, Decision, Turn, Tutor
-from tutor.knowledge import TOPICS
 from tutor.question import Question
 from tutor.ui.strings import STRINGS
 
@@ -49,7 +48,7 @@ def _content(turn: Turn, tutor: Tutor, folded: bool) -> str:
     language = turn.language
     if turn.decision is Decision.ABSTAIN:
         separator = "、" if language == "zh" else ", "
-        return STRINGS["abstain"][language].format(topics=separator.join(text[language] for text in TOPICS.values()))
+        return STRINGS["abstain"][language].format(topics=separator.join(text[language] for text in tutor.knowledge.topics.values()))
     questions = tutor.questions(turn)
     if turn.decision is Decision.SUGGEST:
         listed = "" if folded else "".join(f"\n- {question.meta.question[language]}" for question in questions)

@@ -13,7 +13,7 @@ from demos.core.demo import Demo
 from demos.core.text import Language
 from tutor.chat import Conversation, MessageError, Reply, Tutor, check_message
 from tutor.feedback import MAX_COMMENT_CHARACTERS, save_feedback
-from tutor.knowledge import TOPICS, KnowledgeBase
+from tutor.knowledge import KnowledgeBase
 from tutor.ui.chat_messages import document, escape, messages
 from tutor.ui.loading import Loading
 from tutor.ui.localized import Localized
@@ -81,7 +81,7 @@ class ChatTab:
 
     def _examples(self, language: Language) -> list[Any]:
         """The first question of each of the first six topics."""
-        firsts = {topic: next((q for q in self.knowledge.questions.values() if q.topic == topic), None) for topic in TOPICS}
+        firsts = {topic: next((q for q in self.knowledge.questions.values() if q.topic == topic), None) for topic in self.knowledge.topics}
         return [{"text": question.meta.question[language]} for question in list(firsts.values())[:6] if question]
 
     # --- events ---
