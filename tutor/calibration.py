@@ -1,8 +1,8 @@
 """Calibration: from cosine similarities to a confidence, and from a confidence to a decision, for one encoder.
 
-Cosines mean different things to different encoders and in different languages. A logistic regression per language (Platt, "Probabilistic
-Outputs for Support Vector Machines", 1999) turns the best score and its margin over the next question into the probability that the best
-question answers the query; two thresholds on it separate ANSWER, SUGGEST and ABSTAIN.
+Cosines mean different things to different encoders and in different languages. For each language one logistic regression (Platt,
+"Probabilistic Outputs for Support Vector Machines", 1999) estimates whether a query lies in scope, another whether the best question is the
+right one if it does. Their product is the confidence; thresholds separate ANSWER (sure or not), SUGGEST and ABSTAIN.
 """
 
 from __future__ import annotations
@@ -16,24 +16,31 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tutor.encoder import Encoder, encoder_folder, fingerprint
-from tutor.index import EntryIndex, Hit
-from tutor.knowledge import KnowledgeBase, passages
+from tutor.knowledge import KnowledgeBase
 from tutor.labelled import LabelledQuery, load_labelled_queries
 from tutor.question import LANGUAGES, Language
+from tutor.ranking import Ranker, Ranking
 
 QUERIES = Path(__file__).resolve().parent / "training" / "calibration.tsv"
+KNOWLEDGE = Path(__file__).resolve().parent.parent / "knowledge"  # what the labelled queries are about
 
-# What the thresholds aim at, as shares of the labelled queries.
-MAX_IN_ABSTAINED = 0.05
-MIN_FAR_UNANSWERED = 0.95
-MIN_NEAR_UNANSWERED = 0.75
+# What the thresholds aim at, as shares of the labelled queries. They are stricter than what is promised, so that other queries keep it.
+MAX_IN_ABSTAINED = 0.03
+MIN_FAR_UNANSWERED = 0.98
+MIN_NEAR_UNANSWERED = 0.85
+MIN_SURE_RIGHT = 0.97
+LEAST_TO_ANSWER = 0.5  # confidence below which the best question is more likely wrong than right
 
+_OUT_OF_SCOPE = 1 / 3  # share of the queries that are taken to lie beyond the questions
+_FOLDS = 5
 _FEWEST = 5  # labelled queries of one kind and language
-_RIDGE = 1e-2  # keeps the fit finite where the classes can be separated
+_SCOPE = ("score", "lead", "over_neighbor", "over_everyday")
+_RIGHT = ("score", "lead")
 
 _log = logging.getLogger(__name__)
 
@@ -43,25 +50,60 @@ class CalibrationError(ValueError):
 
 
 @dataclass(frozen=True)
-class Scale:
-    """One language: confidence = sigmoid(intercept + score * best score + margin * lead over the next question).
-
-    At `answer` confidence or more the best question is answered outright; below `suggest` nothing is offered.
-    """
+class Logistic:
+    """probability = sigmoid(intercept + sum of weight * feature); features as in `features`."""
 
     intercept: float
-    score: float
-    margin: float
-    answer: float
-    suggest: float
+    weights: Mapping[str, float]
 
-    def confidence(self, hits: Sequence[Hit]) -> float:
-        """The probability, 0 … 1, that the first of the ranked hits answers the query; 0 without hits."""
-        if not hits:
-            return 0.0
-        best, lead = _features(hits)
-        logit = self.intercept + self.score * best + self.margin * lead
+    def __call__(self, values: Mapping[str, float]) -> float:
+        logit = self.intercept + sum(weight * values[name] for name, weight in self.weights.items())
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, logit))))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The probability that a query is in scope, and that the first question answers it (0 … 1)."""
+
+    scope: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One language. `scope` and `right` are the two regressions, `usual` stands in for features that a knowledge base does not give.
+
+    Out of scope below `in_scope`; else the best question is answered from a confidence of `answer`, and called sure from `sure`.
+    """
+
+    scope: Logistic
+    right: Logistic
+    usual: Mapping[str, float]
+    in_scope: float
+    answer: float
+    sure: float
+
+    def judge(self, ranking: Ranking) -> Judgement:
+        """0 for a ranking without hits."""
+        if not ranking.hits:
+            return Judgement(0.0, 0.0)
+        values = features(ranking, self.usual)
+        scope = self.scope(values)
+        return Judgement(scope, scope * self.right(values))
+
+    @classmethod
+    def from_json(cls, data: Any) -> Scale:
+        """Raises KeyError, TypeError or ValueError for anything but what `asdict` made."""
+        scope, right = (
+            Logistic(float(data[name]["intercept"]), {key: float(data[name]["weights"][key]) for key in keys})
+            for name, keys in (("scope", _SCOPE), ("right", _RIGHT))
+        )
+        usual = {name: float(data["usual"][name]) for name in _SCOPE[2:]}
+        scale = cls(scope, right, usual, *(float(data[name]) for name in ("in_scope", "answer", "sure")))
+        parts = (scope.intercept, right.intercept, *scope.weights.values(), *right.weights.values(), *usual.values())
+        if not all(map(math.isfinite, (*parts, scale.in_scope, scale.answer, scale.sure))):
+            raise ValueError("a parameter is not finite")
+        return scale
 
 
 @dataclass(frozen=True)
@@ -84,18 +126,14 @@ class Calibration:
         """Reads what `save` wrote. Raises CalibrationError, naming the file."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            scales = {language: Scale(**data["scales"][language]) for language in LANGUAGES}
-            calibration = cls(str(data["encoder"]), scales, dict(data["made_from"]))
-            finite = all(math.isfinite(value) for scale in scales.values() for value in asdict(scale).values())
+            scales = {language: Scale.from_json(data["scales"][language]) for language in LANGUAGES}
+            return cls(str(data["encoder"]), scales, dict(data["made_from"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CalibrationError(f"{path}: not a calibration: {type(error).__name__}: {error}") from error
-        if not finite:
-            raise CalibrationError(f"{path}: not a calibration: a parameter is not finite")
-        return calibration
 
 
-def calibration_for(path_or_hub_id: str | Path, knowledge: KnowledgeBase, encoder: Encoder, cache_dir: Path | None = None) -> Calibration:
-    """The calibration of an encoder: beside its weights, or from the cache, or made now (seconds) and kept in the cache.
+def calibration_for(path_or_hub_id: str | Path, encoder: Encoder, cache_dir: Path | None = None) -> Calibration:
+    """The calibration of an encoder: beside its weights, or from the cache, or made now on the shipped questions and kept in the cache.
 
     One with another fingerprint belongs to other weights and is not used.
     """
@@ -114,7 +152,7 @@ def calibration_for(path_or_hub_id: str | Path, knowledge: KnowledgeBase, encode
             return calibration
         _log.warning("%s belongs to other weights (%s, not %s)", path, calibration.encoder, mark)
     _log.warning("the encoder %s has no calibration of its own; calibrating it on %s", path_or_hub_id, QUERIES.name)
-    calibration = calibrate(knowledge, encoder, load_labelled_queries(QUERIES), mark, cache_dir)
+    calibration = calibrate(KnowledgeBase.load(KNOWLEDGE), encoder, load_labelled_queries(QUERIES), mark, cache_dir)
     if cached is not None:
         try:
             calibration.save(cached)
@@ -127,8 +165,7 @@ def calibrate(
     knowledge: KnowledgeBase, encoder: Encoder, rows: Sequence[LabelledQuery], encoder_fingerprint: str = "", cache_dir: Path | None = None
 ) -> Calibration:
     """Fits a scale to each language. Rows whose questions the knowledge base lacks are left out. Raises CalibrationError if few remain."""
-    texts = {question.id: passages(question) for question in knowledge.questions.values()}
-    index = EntryIndex.build(texts, encoder, encoder_fingerprint, cache_dir)
+    ranker = Ranker.build(knowledge, encoder, encoder_fingerprint, cache_dir)
     usable = [row for row in rows if row.kind != "in" or row.question_ids(knowledge)]
     made_from = Counter(f"{row.language} {row.kind}" for row in usable)
     scales: dict[Language, Scale] = {}
@@ -138,46 +175,88 @@ def calibrate(
             raise CalibrationError(
                 f"fewer than {_FEWEST} usable queries of kind {', '.join(short)} in {language} to calibrate the encoder on"
             )
-        scales[language] = _fit([row for row in usable if row.language == language], index, knowledge)
+        scales[language] = _fit([row for row in usable if row.language == language], ranker, knowledge)
     return Calibration(encoder_fingerprint, scales, dict(sorted(made_from.items())))
 
 
-def _features(hits: Sequence[Hit]) -> tuple[float, float]:
-    """The best score, and its lead over the second question (over 0 where there is none)."""
-    return hits[0].score, hits[0].score - (hits[1].score if len(hits) > 1 else 0.0)
+def features(ranking: Ranking, usual: Mapping[str, float]) -> dict[str, float]:
+    """The best score; its lead over the second question (over 0 where there is none), over the nearest neighbouring topic, over everyday matters."""
+    best = ranking.hits[0].score
+    return {
+        "score": best,
+        "lead": best - (ranking.hits[1].score if len(ranking.hits) > 1 else 0.0),
+        "over_neighbor": best - ranking.neighbor.score if ranking.neighbor else usual["over_neighbor"],
+        "over_everyday": best - ranking.everyday.score if ranking.everyday else usual["over_everyday"],
+    }
 
 
-def _fit(rows: Sequence[LabelledQuery], index: EntryIndex, knowledge: KnowledgeBase) -> Scale:
-    ranked = [(row, hits) for row in rows if (hits := index.rank(row.query))]
-    right = np.array([hits[0].question_id in row.question_ids(knowledge) for row, hits in ranked], dtype=float)
-    features = np.array([_features(hits) for _, hits in ranked])
-    intercept, score, margin = _logistic_regression(features, right)
-    unset = Scale(intercept, score, margin, 1.0, 0.0)
-    by_kind: dict[str, list[float]] = {"in": [], "near": [], "far": []}
-    for row in rows:
-        by_kind[row.kind].append(unset.confidence(index.rank(row.query)))
-    suggest = float(np.quantile(by_kind["in"], MAX_IN_ABSTAINED, method="lower"))
-    # Just above the confidence that all but the allowed share stay at or below.
-    beyond = max(
-        float(np.quantile(by_kind["far"], MIN_FAR_UNANSWERED, method="higher")),
-        float(np.quantile(by_kind["near"], MIN_NEAR_UNANSWERED, method="higher")),
+def _fit(rows: Sequence[LabelledQuery], ranker: Ranker, knowledge: KnowledgeBase) -> Scale:
+    ranked = [(row, ranking) for row in rows if (ranking := ranker.rank(row.query)).hits]
+    kinds = np.array([row.kind for row, _ in ranked])
+    inside = kinds == "in"
+    right = np.array([ranking.hits[0].question_id in row.question_ids(knowledge) for row, ranking in ranked])
+    values = [features(ranking, dict.fromkeys(_SCOPE, 0.0)) for _, ranking in ranked]
+    table = {name: np.array([item[name] for item in values]) for name in _SCOPE}
+    outside_weight = inside.sum() / max(1, (~inside).sum()) * _OUT_OF_SCOPE / (1 - _OUT_OF_SCOPE)
+    scope, scope_unseen = _regression({name: table[name] for name in _SCOPE}, inside, np.where(inside, 1.0, outside_weight))
+    correct, right_unseen = _regression({name: table[name] for name in _RIGHT}, right, inside.astype(float))
+    confidence = scope_unseen * right_unseen
+    # A query of which the encoder knows no token has neither scope nor confidence.
+    unknown = Counter(row.kind for row in rows) - Counter(kinds.tolist())
+    scopes, confidences = (
+        {kind: np.concatenate([of_known[kinds == kind], np.zeros(unknown[kind])]) for kind in ("in", "near", "far")}
+        for of_known in (scope_unseen, confidence)
     )
-    return Scale(intercept, score, margin, max(suggest, math.nextafter(beyond, 2.0)), suggest)
+    answer = max(LEAST_TO_ANSWER, _above(confidences["near"], MIN_NEAR_UNANSWERED), _above(confidences["far"], MIN_FAR_UNANSWERED))
+    return Scale(
+        scope=scope,
+        right=correct,
+        usual={name: float(np.median(table[name][inside])) for name in _SCOPE if name.startswith("over_")},
+        in_scope=_least_scope(scopes),
+        answer=answer,
+        sure=max(answer, _least_sure(confidence, right)),
+    )
 
 
-def _logistic_regression(features: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
-    """Intercept and weights of the most likely logistic model, by Newton's method. features (rows, 2), labels (rows,) of 0 and 1."""
-    mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-9
-    design = np.column_stack([np.ones(len(features)), (features - mean) / deviation])
-    weights = np.zeros(design.shape[1])
-    penalty = np.diag([0.0, *[_RIDGE * len(labels)] * features.shape[1]])
-    for _ in range(50):
-        chance = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        gradient = design.T @ (labels - chance) - penalty @ weights
-        hessian = (design * (chance * (1 - chance))[:, None]).T @ design + penalty + 1e-9 * np.eye(len(weights))
-        step = np.linalg.solve(hessian, gradient)
-        weights += step
-        if np.abs(step).max() < 1e-8:
-            break
-    slopes = weights[1:] / deviation
-    return float(weights[0] - slopes @ mean), float(slopes[0]), float(slopes[1])
+def _regression(columns: Mapping[str, np.ndarray], labels: np.ndarray, weights: np.ndarray) -> tuple[Logistic, np.ndarray]:
+    """The regression on these features, and for each row the probability from fits that have not seen it: thresholds are set on those."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    weighted = labels[weights > 0]
+    if weighted.all() or not weighted.any():  # nothing to tell apart
+        chance = (weighted.sum() + 0.5) / (len(weighted) + 1)
+        return Logistic(float(np.log(chance / (1 - chance))), dict.fromkeys(columns, 0.0)), np.full(len(labels), chance)
+    table = np.column_stack(list(columns.values()))
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    weighting = {"logisticregression__sample_weight": weights}
+    folds = min(_FOLDS, int(np.bincount(labels.astype(int)).min()))
+    unseen = cross_val_predict(model, table, labels, cv=folds, method="predict_proba", params=weighting)[:, 1] if folds > 1 else None
+    scaler, fitted = model.fit(table, labels, **weighting).named_steps.values()
+    slopes = fitted.coef_[0] / scaler.scale_
+    logistic = Logistic(float(fitted.intercept_[0] - slopes @ scaler.mean_), dict(zip(columns, map(float, slopes), strict=True)))
+    return logistic, model.predict_proba(table)[:, 1] if unseen is None else unseen
+
+
+def _above(confidences: np.ndarray, share: float) -> float:
+    """The least threshold that this share of the confidences stays below."""
+    return math.nextafter(float(np.quantile(confidences, share, method="higher")), 2.0)
+
+
+def _least_scope(scopes: Mapping[str, np.ndarray]) -> float:
+    """The threshold with the least balanced error between in and out of scope, as long as few in scope fall below it."""
+    outside = np.concatenate([scopes["near"], scopes["far"]])
+    candidates = np.unique(np.concatenate([scopes["in"], outside]))
+    allowed = float(np.quantile(scopes["in"], MAX_IN_ABSTAINED, method="lower"))
+    errors = [float((scopes["in"] < candidate).mean() + (outside >= candidate).mean()) for candidate in candidates]
+    return min(float(candidates[int(np.argmin(errors))]), allowed)
+
+
+def _least_sure(confidence: np.ndarray, right: np.ndarray) -> float:
+    """The least confidence such that of the queries at or above it enough are right; above all if there is none."""
+    order = np.argsort(-confidence, kind="stable")
+    precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    enough = np.flatnonzero(precision >= MIN_SURE_RIGHT)
+    return float(confidence[order[enough[-1]]]) if enough.size else 1.0

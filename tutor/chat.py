@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from tutor.encoder import load_encoder
 from tutor.knowledge import KnowledgeBase
 from tutor.question import Language, Question, Text
 from tutor.retriever import MAX_QUERY_CHARACTERS, Decision, Retrieval, Retriever
+from tutor.several import possible_questions
 
 # A message that only makes sense after the one before it: it opens with a connective, or points back with a pronoun.
 _FOLLOW_UP = {
@@ -26,6 +28,7 @@ _FOLLOW_UP = {
 }
 _SHORT = {"zh": 18, "en": 48}  # characters: a longer message is taken to stand alone
 _CARRIED = 120  # characters of the subject that a follow-up inherits
+_SUGGESTED, _NEAREST = 3, 2  # questions offered for an unclear message, and beside an unsure answer or a topic outside
 
 
 class MessageError(ValueError):
@@ -40,8 +43,10 @@ class MessageError(ValueError):
 class Turn:
     """What was asked and what was shown for it.
 
-    `question_ids` holds the question answered (ANSWER), those suggested (SUGGEST) or nothing (ABSTAIN). `subject` is the text that a
-    follow-up builds on. `repeated` says that a follow-up led to the question shown last, so that the learner should see all of it.
+    `question_ids` holds the question answered (ANSWER), those suggested (SUGGEST), or those nearest to a topic `outside` the questions
+    (ABSTAIN; nothing if no such topic is known). `sure` marks an answer of high confidence; for another, `alternatives` are the next nearest questions. `subject` is the text that a follow-up builds
+    on. `repeated` says that a follow-up led to the question shown last, so that the learner should see all of it. `further` holds the turns
+    of the other questions in the same message.
     """
 
     message: str
@@ -52,6 +57,15 @@ class Turn:
     confidence: float
     follow_up: bool = False
     repeated: bool = False
+    sure: bool = False
+    outside: str | None = None
+    alternatives: tuple[str, ...] = ()
+    further: tuple[Turn, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Turn, ...]:
+        """The turn of each question in the message, this one first."""
+        return self, *self.further
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,14 @@ class Conversation:
 
     turns: tuple[Turn, ...] = ()
 
+    @property
+    def last(self) -> Turn | None:
+        """The turn that a follow-up refers to: of several questions in one message, the last."""
+        return self.turns[-1].parts[-1] if self.turns else None
+
+    def with_turn(self, turn: Turn) -> Conversation:
+        return Conversation((*self.turns, turn))
+
     def without_last(self) -> Conversation:
         """The conversation before its last turn, for a retry."""
         return replace(self, turns=self.turns[:-1])
@@ -67,11 +89,12 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Reply:
-    """The tutor's turn, what it was chosen from, and the conversation that ends with it."""
+    """The tutor's turn, what it was chosen from, the conversation that ends with it, and the replies to further questions of the message."""
 
     turn: Turn
     retrieval: Retrieval
     conversation: Conversation
+    further: tuple[Reply, ...] = ()
 
 
 class Tutor:
@@ -85,27 +108,32 @@ class Tutor:
     def load(cls, knowledge: KnowledgeBase, settings: Settings) -> Tutor:
         """Loads the encoder that the settings name and indexes the knowledge. Takes seconds; raises EncoderError, CalibrationError."""
         encoder = load_encoder(settings.encoder)
-        calibration = calibration_for(settings.encoder, knowledge, encoder, settings.cache)
+        calibration = calibration_for(settings.encoder, encoder, settings.cache)
         return cls(knowledge, Retriever.build(knowledge, encoder, calibration, settings.cache))
 
     def reply(self, message: object, conversation: Conversation = Conversation(), language: Language | None = None) -> Reply:
-        """The best answer to `message` (1 … 2,000 characters) after `conversation`. Raises MessageError for anything else."""
+        """The best answer to `message` (1 … 2,000 characters) after `conversation`. Raises MessageError for anything else.
+
+        Several questions in one message are answered one by one.
+        """
         text = check_message(message)
-        alone = self.retriever.retrieve(text, language)
-        previous = conversation.turns[-1] if conversation.turns else None
-        carried = self._carried(text, alone, previous)
-        if carried is not None and previous is not None:
-            return self._reply(text, previous.subject, carried, conversation, follow_up=True)
-        return self._reply(text, text, alone, conversation, follow_up=False)
+        whole = self._answer(text, conversation, language)
+        parts = possible_questions(text, whole.turn.language)
+        replies = self._answer_each(parts, conversation, language) if len(parts) > 1 else []
+        if len(replies) < 2:
+            return whole
+        first, *further = replies
+        turn = replace(first.turn, further=tuple(reply.turn for reply in further))
+        return Reply(turn, first.retrieval, conversation.with_turn(turn), tuple(further))
 
     def show(self, question_id: str, language: Language, conversation: Conversation) -> Reply:
         """The reply for a question that was picked rather than typed. Raises KeyError for an unknown id."""
         text = self.knowledge.questions[question_id].meta.question[language]
         found = self.retriever.retrieve(text, language)
         hits = tuple(sorted(found.hits, key=lambda hit: hit.question_id != question_id))
-        retrieval = replace(found, hits=hits, decision=Decision.ANSWER, confidence=1.0)
-        turn = Turn(text, text, language, Decision.ANSWER, (question_id,), 1.0)
-        return Reply(turn, retrieval, Conversation((*conversation.turns, turn)))
+        retrieval = replace(found, hits=hits, decision=Decision.ANSWER, confidence=1.0, sure=True, outside=None)
+        turn = Turn(text, text, language, Decision.ANSWER, (question_id,), 1.0, sure=True)
+        return Reply(turn, retrieval, conversation.with_turn(turn))
 
     def record(self, reply: Reply) -> dict[str, Any]:
         """The reply as the JSON object of the command line and of the API."""
@@ -121,17 +149,52 @@ class Tutor:
             "language": turn.language,
             "decision": turn.decision.value,
             "confidence": round(turn.confidence, 4),
+            "sure": turn.sure,
+            "outside": turn.outside,
             "hits": hits,
             "demo": {"id": demo.id, "preset": demo.preset} if demo else None,
+            "further": [self.record(part) for part in reply.further],
         }
 
     def questions(self, turn: Turn) -> list[Question]:
         """The questions that a turn shows."""
         return [self.knowledge.questions[name] for name in turn.question_ids]
 
+    def nearby(self, turn: Turn) -> list[Question]:
+        """What else to offer beside an answer: what the message may mean instead if the answer is not sure, else what is related."""
+        if turn.alternatives:
+            return [self.knowledge.questions[name] for name in turn.alternatives]
+        return self.knowledge.related(self.questions(turn)[0])
+
+    def outside_name(self, turn: Turn) -> str | None:
+        """What the topic is called that a turn is about, if it is one that the questions do not cover."""
+        topic = self.knowledge.outside.get(turn.outside or "")
+        return topic.name[turn.language] if topic and topic.name else None
+
+    def _answer(self, text: str, conversation: Conversation, language: Language | None) -> Reply:
+        """The reply to one question."""
+        alone = self.retriever.retrieve(text, language)
+        previous = conversation.last
+        carried = self._carried(text, alone, previous)
+        if carried is not None and previous is not None:
+            return self._shown(text, previous.subject, carried, conversation, follow_up=True)
+        return self._shown(text, text, alone, conversation, follow_up=False)
+
+    def _answer_each(self, parts: Sequence[str], conversation: Conversation, language: Language | None) -> list[Reply]:
+        """The reply to each part, read after the parts before it; nothing if a part has no clear reply, so that it was no question of its own."""
+        replies: dict[object, Reply] = {}
+        for part in parts:
+            reply = self._answer(part, conversation, language)
+            turn = reply.turn
+            if turn.decision is Decision.SUGGEST or (turn.decision is Decision.ABSTAIN and turn.outside is None):
+                return []
+            replies.setdefault(turn.outside or turn.question_ids, reply)
+            conversation = conversation.with_turn(turn)
+        return list(replies.values())
+
     def _carried(self, message: str, alone: Retrieval, previous: Turn | None) -> Retrieval | None:
         """The retrieval of `message` together with what was talked about before, if it is a follow-up; else None."""
-        if previous is None or not previous.question_ids:
+        if previous is None or previous.decision is Decision.ABSTAIN:
             return None
         language = alone.language
         depends = len(message) <= _SHORT[language] and _FOLLOW_UP[language].search(message)
@@ -143,14 +206,20 @@ class Tutor:
         # A message that is unclear by itself without pointing back inherits the subject only for a certain answer.
         return together if depends or together.decision is Decision.ANSWER else None
 
-    def _reply(self, message: str, subject: str, retrieval: Retrieval, conversation: Conversation, follow_up: bool) -> Reply:
-        shown = {Decision.ANSWER: 1, Decision.SUGGEST: 3, Decision.ABSTAIN: 0}[retrieval.decision]
-        ids = tuple(hit.question_id for hit in retrieval.hits[:shown])
-        last = conversation.turns[-1] if conversation.turns else None
+    def _shown(self, message: str, subject: str, retrieval: Retrieval, conversation: Conversation, follow_up: bool) -> Reply:
+        count = {Decision.ANSWER: 1, Decision.SUGGEST: _SUGGESTED, Decision.ABSTAIN: _NEAREST if retrieval.outside else 0}[
+            retrieval.decision
+        ]
+        ids = tuple(hit.question_id for hit in retrieval.hits[:count])
+        last = conversation.last
         shown_again = last is not None and (last.decision, last.question_ids) == (Decision.ANSWER, ids)
         repeated = follow_up and retrieval.decision is Decision.ANSWER and shown_again
-        turn = Turn(message, subject, retrieval.language, retrieval.decision, ids, retrieval.confidence, follow_up, repeated)
-        return Reply(turn, retrieval, Conversation((*conversation.turns, turn)))
+        others = retrieval.hits[1 : 1 + _NEAREST] if retrieval.decision is Decision.ANSWER and not retrieval.sure else ()
+        turn = Turn(
+            message, subject, retrieval.language, retrieval.decision, ids, retrieval.confidence, follow_up, repeated,
+            sure=retrieval.sure, outside=retrieval.outside, alternatives=tuple(hit.question_id for hit in others),
+        )  # fmt: skip
+        return Reply(turn, retrieval, conversation.with_turn(turn))
 
 
 def check_message(message: object) -> str:

@@ -1,4 +1,4 @@
-"""The command line: ask · demo · evaluate · validate · serve · train. Each room is imported when its command runs.
+"""The command line: ask · demo · evaluate · calibrate · new · validate · serve · train. Each room is imported when its command runs.
 
 Wrong input exits with 2 and says what is allowed; anything else that fails exits with 1.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from demos.core.demo import Demo
     from demos.core.parameters import Parameters
     from demos.core.runner import Frame
-    from tutor.chat import Reply, Tutor
+    from tutor.chat import Reply, Turn, Tutor
     from tutor.question import Language
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The deep-learning interview tutor.")
@@ -111,16 +111,19 @@ def _lines(name: str) -> Iterator[str]:
 
 
 def _print_reply(tutor: Tutor, reply: Reply) -> None:
+    for part in reply.turn.parts:
+        if reply.turn.further:
+            typer.secho(f"\n> {part.message}", bold=True)
+        _print_turn(tutor, part)
+
+
+def _print_turn(tutor: Tutor, turn: Turn) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    console, language, turn = Console(), reply.turn.language, reply.turn
+    console, language = Console(), turn.language
     if turn.decision.value != "answer":
-        known = {
-            "zh": ("可能是这些问题：", "这个问题不在收录范围之内。"),
-            "en": ("Did you mean one of these?", "This one is not covered."),
-        }[language]
-        console.print(known[0] if turn.question_ids else known[1])
+        console.print(_unanswered(tutor, turn))
         for question in tutor.questions(turn):
             console.print(f"  {question.meta.section or '–'}  {question.meta.question[language]}")
         return
@@ -133,6 +136,17 @@ def _print_reply(tutor: Tutor, reply: Reply) -> None:
     if question.meta.demo:
         parts.append(f"▶ `python -m tutor demo {question.meta.demo.id} --preset {question.meta.demo.preset}`")
     console.print(Markdown("\n\n".join(parts)))
+
+
+def _unanswered(tutor: Tutor, turn: Turn) -> str:
+    if turn.decision.value == "suggest":
+        return {"zh": "可能是这些问题：", "en": "Did you mean one of these?"}[turn.language]
+    if name := tutor.outside_name(turn):
+        return {
+            "zh": f"这是关于{name}的问题，不在收录范围之内。最接近的是：",
+            "en": f"That is about {name}, which is not covered. Nearest here:",
+        }[turn.language]
+    return {"zh": "这个问题不在收录范围之内。", "en": "This one is not covered."}[turn.language]
 
 
 @app.command()
@@ -237,13 +251,13 @@ def _number(figure: dict[str, Any]) -> tuple[str, str]:
 def evaluate(
     file: Annotated[Path, typer.Argument(help="TSV with the columns lang, kind (in, near, far), sections, query.")],
     as_json: JsonOption = False,
+    sections: Annotated[bool, typer.Option("--sections", help="Accuracy by question as well.")] = False,
+    errors: Annotated[bool, typer.Option("--errors", help="List the queries whose best question is wrong.")] = False,
     knowledge: KnowledgeOption = None,
     encoder: EncoderOption = None,
 ) -> None:
-    """Accuracy@1 and @3, MRR, AUROC and the shares answered and abstained, by language."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """Accuracy, AUROC, what is answered and abstained, and how sure answers fare: by language, with 95 % bootstrap intervals."""
+    from tutor.evaluation import by_section, intervals, outcomes_of
     from tutor.evaluation import evaluate as evaluated
     from tutor.labelled import LabelledQueryError, load_labelled_queries
 
@@ -252,18 +266,98 @@ def evaluate(
     except LabelledQueryError as error:
         _refuse(error)
     tutor = _tutor(_settings(knowledge, encoder))
-    try:
-        figures = evaluated(tutor.retriever, tutor.knowledge, rows)
-    except LabelledQueryError as error:
-        _refuse(error)
-    data = {language: dataclasses.asdict(item) for language, item in figures.items()}
+    outcomes = outcomes_of(tutor.retriever, tutor.knowledge, rows)
+    figures, spread = evaluated(outcomes), intervals(outcomes, samples=500)
+    data: dict[str, Any] = {
+        language: {name: {"value": value, "interval": spread[language][name]} for name, value in of_language.items()}
+        for language, of_language in figures.items()
+    }
+    tables = {"": data}
+    if sections:
+        tables["accuracy@1"] = {
+            language: {
+                name: {"value": value, "interval": interval, "queries": count}
+                for name, (value, interval, count) in by_section(outcomes, tutor.knowledge, language, samples=500).items()
+            }
+            for language in figures
+        }
+    wrong = [outcome for outcome in outcomes if outcome.row.kind == "in" and not outcome.right] if errors else []
     if as_json:
-        typer.echo(json.dumps(data))
+        listed = [
+            {"query": item.row.query, "expected": item.row.answers, "found": item.found, "confidence": item.confidence} for item in wrong
+        ]
+        typer.echo(
+            json.dumps({"figures": data, "sections": tables.get("accuracy@1"), "errors": listed if errors else None}, ensure_ascii=False)
+        )
         return
-    table = Table("", *data)
-    for name in next(iter(data.values())):
-        table.add_row(name, *(f"{item[name]:.3f}" if isinstance(item[name], float) else str(item[name]) for item in data.values()))
+    for title, content in tables.items():
+        _print_figures(title, content)
+    for item in wrong:
+        typer.echo(f"{item.row.language} {'/'.join(item.row.answers)} <- {item.found} ({item.confidence:.2f}): {item.row.query}")
+
+
+def _print_figures(title: str, data: dict[str, dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title, *data)
+    for name in dict.fromkeys(name for of_language in data.values() for name in of_language):
+        cells = [of_language.get(name) for of_language in data.values()]
+        table.add_row(
+            name,
+            *("" if cell is None else f"{cell['value']:.3f} ({cell['interval'][0]:.3f} … {cell['interval'][1]:.3f})" for cell in cells),
+        )
     Console().print(table)
+
+
+@app.command()
+def calibrate(
+    encoder: EncoderOption = None,
+    queries: Annotated[Path | None, typer.Option(help="Labelled queries (TSV); the shipped ones if not given.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Where to write; beside the weights of a local encoder if not given.")] = None,
+) -> None:
+    """Fit the confidence of an encoder to labelled queries, and write its calibration.json."""
+    from tutor.calibration import KNOWLEDGE, QUERIES, CalibrationError
+    from tutor.calibration import calibrate as calibrated
+    from tutor.encoder import EncoderError, encoder_folder, fingerprint, load_encoder
+    from tutor.knowledge import KnowledgeBase
+    from tutor.labelled import LabelledQueryError, load_labelled_queries
+
+    settings = _settings(encoder=encoder)
+    folder = encoder_folder(settings.encoder)
+    path = output or (folder / "calibration.json" if folder else None)
+    if path is None:
+        _refuse(f"{settings.encoder} has no folder on this machine to write to: name a file with --output")
+    try:
+        rows = load_labelled_queries(queries or QUERIES)
+        loaded = load_encoder(settings.encoder)
+        calibration = calibrated(KnowledgeBase.load(KNOWLEDGE), loaded, rows, fingerprint(settings.encoder), settings.cache)
+        calibration.save(path)
+    except (LabelledQueryError, EncoderError, CalibrationError, OSError) as error:
+        _refuse(error, 1)
+    for language, scale in calibration.scales.items():
+        typer.echo(f"{language}: in scope from {scale.in_scope:.3f}, answered from {scale.answer:.3f}, sure from {scale.sure:.3f}")
+    typer.echo(f"the calibration is in {path}")
+
+
+@app.command()
+def new(
+    question: Annotated[str, typer.Argument(help="The question, in Chinese or English.")],
+    topic: Annotated[str, typer.Option(help="The folder it goes to.")],
+    name: Annotated[
+        str | None, typer.Option("--id", help="Its id: lower-case words joined by hyphens; made from an English question.")
+    ] = None,
+    knowledge: KnowledgeOption = None,
+) -> None:
+    """Write the template of a new question; `validate` then names each line that is still to be filled in."""
+    from tutor.template import TemplateError, write_template
+
+    folder = _settings(knowledge).knowledge
+    try:
+        path = write_template(folder, topic, question, name)
+    except TemplateError as error:
+        _refuse(error)
+    typer.echo(f"{path}: fill it in, then run: python -m tutor validate --knowledge {folder}")
 
 
 @app.command()

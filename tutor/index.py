@@ -23,8 +23,8 @@ _COUNTED = 3  # texts of a question that make its score
 _CANDIDATES = 256  # nearest texts whose questions are scored
 
 # The approximate search, chosen in benchmarks/scale.py: ten nearest of a million with recall 0.98 within 5 ms.
-_SEARCHED = 1 / 8  # share of the clusters
-_REFINED = 256  # candidates that are ordered by their true cosine
+_SEARCHED = 3 / 16  # share of the clusters
+_REFINED = 384  # candidates that are ordered by their true cosine
 _CLUSTERING_ROUNDS = 8
 _DRAWN_PER_CLUSTER = 40  # vectors that the clusters are learned from
 
@@ -120,32 +120,18 @@ class EntryIndex:
     On the development queries the mean of three found 1 to 3 more of 100 than the best text alone, which one stray text can win.
     """
 
-    def __init__(self, texts: Mapping[str, Sequence[str]], embeddings: np.ndarray, encoder: Encoder) -> None:
-        self._names = [name for name, of_question in texts.items() if of_question]
-        sizes = [len(texts[name]) for name in self._names]
-        if sum(sizes) != len(embeddings):
-            raise IndexInputError(f"{sum(sizes)} texts but {len(embeddings)} embeddings")
-        self._owners = np.repeat(np.arange(len(sizes)), sizes)  # (texts,)
-        self._starts = np.cumsum([0, *sizes])  # (questions + 1,): the texts of question i are starts[i] … starts[i + 1]
+    def __init__(self, sizes: Mapping[str, int], embeddings: np.ndarray) -> None:
+        """`sizes` counts the texts of each question; `embeddings` (texts, dimensions) holds theirs in the same order."""
+        self._names = list(sizes)
+        counts = list(sizes.values())
+        if sum(counts) != len(embeddings) or min(counts, default=0) < 1:
+            raise IndexInputError(f"{len(embeddings)} embeddings for {sum(counts)} texts; every question needs at least one")
+        self._owners = np.repeat(np.arange(len(counts)), counts)  # (texts,)
+        self._starts = np.cumsum([0, *counts])  # (questions + 1,): the texts of question i are starts[i] … starts[i + 1]
         self._index = VectorIndex(embeddings)
-        self._encoder = encoder
 
-    @classmethod
-    def build(
-        cls, texts: Mapping[str, Sequence[str]], encoder: Encoder, fingerprint: str = "", cache_dir: Path | None = None
-    ) -> EntryIndex:
-        """Encodes the texts of each question; with `cache_dir` only those not encoded before by the encoder of this fingerprint."""
-        flat = [normalized_text(text) for of_question in texts.values() for text in of_question]
-        if not flat:
-            raise IndexInputError("there is no text to index")
-        path = cache_dir / f"embeddings-{_digest(fingerprint)}.npz" if cache_dir else None
-        return cls(texts, _encode_cached(flat, encoder, path), encoder)
-
-    def rank(self, query: str) -> list[Hit]:
-        """The questions that own the nearest texts, each with its score, best first; nothing if the encoder knows no token of the query."""
-        embedding = np.asarray(self._encoder.encode([normalized_text(query)], show_progress_bar=False), dtype=np.float32)[0]
-        if not np.isfinite(embedding).all() or np.linalg.norm(embedding) < _SMALLEST_NORM:
-            return []
+    def rank(self, embedding: np.ndarray) -> list[Hit]:
+        """The questions that own the nearest texts to an embedding of shape (dimensions,), each with its score, best first."""
         positions, _ = self._index.nearest(embedding, _CANDIDATES)
         direction = normalized(embedding[None])[0]
         hits = [Hit(self._names[owner], self._score(owner, direction)) for owner in np.unique(self._owners[positions]).tolist()]
@@ -190,8 +176,16 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _encode_cached(texts: Sequence[str], encoder: Encoder, path: Path | None) -> np.ndarray:
-    """Embeddings (texts, dimensions). The file maps the hash of a text to its vector, so that a changed entry costs only its own texts."""
+def encode_cached(texts: Sequence[str], encoder: Encoder, fingerprint: str = "", cache_dir: Path | None = None) -> np.ndarray:
+    """Embeddings (texts, dimensions); with `cache_dir` only texts that the encoder of this fingerprint has not encoded before are encoded.
+
+    The file maps the hash of a text to its vector, so that a changed entry costs only its own texts.
+    """
+    path = cache_dir / f"embeddings-{_digest(fingerprint)}.npz" if cache_dir else None
+    return _encode([normalized_text(text) for text in texts], encoder, path)
+
+
+def _encode(texts: Sequence[str], encoder: Encoder, path: Path | None) -> np.ndarray:
     keys = [_digest(text) for text in texts]
     known = _load_embeddings(path)
     missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in known}.items())
@@ -199,7 +193,7 @@ def _encode_cached(texts: Sequence[str], encoder: Encoder, path: Path | None) ->
         fresh = np.asarray(encoder.encode([text for _, text in missing], show_progress_bar=False), dtype=np.float32)
         if known and fresh.shape[1] != len(next(iter(known.values()))):
             _log.warning("the cache %s is of another encoder; rebuilding it", path)
-            return _encode_cached(texts, encoder, _without(path))
+            return _encode(texts, encoder, _without(path))
         known.update(zip((key for key, _ in missing), fresh, strict=True))
     if path is not None and (missing or len(known) > len(set(keys))):
         _save_embeddings(path, {key: known[key] for key in keys})

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from tutor.calibration import Calibration
 from tutor.encoder import Encoder
-from tutor.index import EntryIndex, Hit, normalized_text
-from tutor.knowledge import KnowledgeBase, passages
+from tutor.index import Hit, normalized_text
+from tutor.knowledge import KnowledgeBase
 from tutor.question import Language
+from tutor.ranking import Ranker, Ranking
 
 MAX_QUERY_CHARACTERS = 2000
 
@@ -33,29 +34,34 @@ class Decision(Enum):
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What was found for a query: hits best first, and the probability, 0 … 1, that the first one answers it."""
+    """What was found for a query: hits best first, and the probability, 0 … 1, that the first one answers it.
+
+    `sure` marks an ANSWER whose confidence is high. `outside` is the id of the neighbouring topic that the query seems to be about, if it
+    lies out of scope and there is one.
+    """
 
     query: str
     language: Language
     hits: tuple[Hit, ...]
     confidence: float
     decision: Decision
+    sure: bool = False
+    outside: str | None = None
 
 
 class Retriever:
     """Finds questions. May be shared by threads."""
 
-    def __init__(self, index: EntryIndex, calibration: Calibration) -> None:
-        self._index = index
+    def __init__(self, ranker: Ranker, calibration: Calibration) -> None:
+        self._ranker = ranker
         self._calibration = calibration
-        # A SentenceTransformer's tokenizer must not be used by two threads at once; a query takes under a millisecond.
+        # A SentenceTransformer's tokenizer must not be used by two threads at once; a query takes about a millisecond.
         self._lock = threading.Lock()
 
     @classmethod
     def build(cls, knowledge: KnowledgeBase, encoder: Encoder, calibration: Calibration, cache_dir: Path | None = None) -> Retriever:
-        """Indexes every question under all its texts (never its probes). `cache_dir` keeps the embeddings between starts."""
-        texts = {question.id: passages(question) for question in knowledge.questions.values()}
-        return cls(EntryIndex.build(texts, encoder, calibration.encoder, cache_dir), calibration)
+        """Indexes the knowledge. `cache_dir` keeps the embeddings between starts."""
+        return cls(Ranker.build(knowledge, encoder, calibration.encoder, cache_dir), calibration)
 
     def retrieve(self, query: str, language: Language | None = None, top_k: int = 5) -> Retrieval:
         """The `top_k` best questions for a query of 1 … 2,000 characters; its language is detected unless given. Raises QueryError."""
@@ -64,14 +70,23 @@ class Retriever:
             raise QueryError(f"top_k must be at least 1, got {top_k}")
         language = language or detect_language(text)
         with self._lock:
-            hits = self._index.rank(text)
+            ranking = self._ranker.rank(text)
         scale = self._calibration.scales[language]
-        confidence = scale.confidence(hits)
-        if not hits or confidence < scale.suggest:
-            decision = Decision.ABSTAIN
-        else:
-            decision = Decision.ANSWER if confidence >= scale.answer else Decision.SUGGEST
-        return Retrieval(query, language, tuple(hits[:top_k]), confidence, decision)
+        judgement = scale.judge(ranking)
+        confidence, hits = judgement.confidence, ranking.hits[:top_k]
+        if not hits or judgement.scope < scale.in_scope:
+            return Retrieval(query, language, hits, confidence, Decision.ABSTAIN, outside=_neighbor(ranking))
+        if confidence >= scale.answer:
+            return Retrieval(query, language, hits, confidence, Decision.ANSWER, sure=confidence >= scale.sure)
+        return Retrieval(query, language, hits, confidence, Decision.SUGGEST)
+
+
+def _neighbor(ranking: Ranking) -> str | None:
+    """The neighbouring topic, if it is nearer than any question and any everyday matter."""
+    if ranking.neighbor is None:
+        return None
+    others = [hit.score for hit in (ranking.hits[0], ranking.everyday) if hit]
+    return ranking.neighbor.question_id if ranking.neighbor.score > max(others) else None
 
 
 def detect_language(text: str) -> Language:

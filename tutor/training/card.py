@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from tutor.evaluation import Figures
 from tutor.question import Language
 from tutor.training.corpus import Corpus, load_licences
 from tutor.training.student import Recipe
@@ -40,9 +39,9 @@ The weights are stored in half precision: call `.float()` after loading, or a te
   pair, reduced to {dimensions} dimensions by an uncentred PCA and renormalised.
 - Student: a bilingual BPE vocabulary of {vocabulary:,} tokens (NFKC, lower case). The average of a text's token vectors is trained towards
   the teacher's vector from the English and from the Chinese side (1 − cosine); tokens are split at random into the two they were merged from.
-- Contrast: in a second, shorter stage, texts of one entry of the knowledge base (questions, paraphrases, key points, passages of the answers,
-  and {queries} further ways to ask in `tutor/training/queries.tsv`) attract each other and repel those of other entries, while the
-  regression goes on. The entries' held-out probes are not among them.
+- Contrast: in a second, shorter stage, texts of one entry of the knowledge base (question, paraphrases, key points, passages of the answers)
+  attract each other and repel those of other entries, while the regression goes on; so do the texts of each topic that lies outside
+  (`knowledge/outside/`). The entries' held-out probes are not among them.
 - A glossary of {glossary} words and abbreviations written for this project (`tutor/training/glossary.tsv`).
 - Settings: {recipe}.
 """
@@ -58,11 +57,11 @@ _LIMITS = """
 
 
 def write_card(
-    folder: Path, name: str, corpus: Corpus, recipe: Recipe, written: Mapping[str, int], figures: Mapping[Language, Figures]
+    folder: Path, name: str, corpus: Corpus, recipe: Recipe, glossary: int, figures: Mapping[Language, Mapping[str, float]]
 ) -> None:
-    """Writes README.md beside the weights: recipe, size, figures measured, data with licences, limits. `written` counts our own `glossary` and `queries`."""
+    """Writes README.md beside the weights: recipe, size, figures measured, data with licences, limits. `glossary` counts its words."""
     settings = ", ".join(f"{key} {value}" for key, value in asdict(recipe).items())
-    head = _HEAD.format(name=name, dimensions=recipe.dimensions, vocabulary=recipe.vocabulary, recipe=settings, **written)
+    head = _HEAD.format(name=name, dimensions=recipe.dimensions, vocabulary=recipe.vocabulary, recipe=settings, glossary=glossary)
     card = head + _size(folder) + _figures(figures) + _data(corpus) + _LIMITS
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -74,18 +73,14 @@ def _size(folder: Path) -> str:
     return "\n## Size\n\n| file | bytes |\n| --- | --- |\n" + "\n".join(rows) + "\n"
 
 
-def _figures(figures: Mapping[Language, Figures]) -> str:
-    names = list(asdict(next(iter(figures.values()))))
-    rows = [f"| {name} | " + " | ".join(_number(getattr(of_language, name)) for of_language in figures.values()) + " |" for name in names]
+def _figures(figures: Mapping[Language, Mapping[str, float]]) -> str:
+    names = list(next(iter(figures.values())))
+    rows = [f"| {name} | " + " | ".join(f"{of_language[name]:.3f}" for of_language in figures.values()) + " |" for name in names]
     return (
         "\n## Figures\n\nOn `tutor/training/calibration.tsv`, the queries that this encoder's thresholds were fitted on and that the recipe was"
         "\nchosen with: development figures, which flatter. Held-out figures are in the project's `benchmarks/`.\n\n"
         f"| | {' | '.join(figures)} |\n| --- |{' --- |' * len(figures)}\n" + "\n".join(rows) + "\n"
     )
-
-
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 def _data(corpus: Corpus) -> str:
@@ -103,5 +98,5 @@ def _data(corpus: Corpus) -> str:
         "`tutor/training/sources.tsv`.\n\n| source | licence | pairs |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n\n"
         "Share-alike sources are left out:\n\n"
         + "\n".join(refused)
-        + "\n\nThe questions of the knowledge base, the glossary and the further ways to ask were written for this project.\n"
+        + "\n\nThe questions of the knowledge base, what lies outside and the glossary were written for this project.\n"
     )

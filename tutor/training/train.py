@@ -19,7 +19,7 @@ import numpy as np
 
 from tutor.calibration import QUERIES, calibrate
 from tutor.encoder import DEFAULT_ENCODER, MODELS, fingerprint, load_encoder
-from tutor.evaluation import evaluate
+from tutor.evaluation import evaluate, outcomes_of
 from tutor.knowledge import KnowledgeBase, passages
 from tutor.labelled import load_labelled_queries
 from tutor.retriever import Retriever
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 GLOSSARY = Path(__file__).with_name("glossary.tsv")
-EXTRA_QUERIES = Path(__file__).with_name("queries.tsv")
 
 # How often the few texts that matter most are repeated, in the tokenizer's texts and in the student's lesson.
 _TOKENIZER_REPEATS = 10
@@ -63,9 +62,8 @@ def train(
     encoder = load_encoder(partial)
     calibration = calibrate(knowledge, encoder, rows, fingerprint(partial))
     calibration.save(partial / "calibration.json")
-    figures = evaluate(Retriever.build(knowledge, encoder, calibration), knowledge, rows)
-    written = {"glossary": len(load_glossary()), "queries": sum(map(len, load_extra_queries().values()))}
-    write_card(partial, output.name, corpus, recipe, written, figures)
+    figures = evaluate(outcomes_of(Retriever.build(knowledge, encoder, calibration), knowledge, rows))
+    write_card(partial, output.name, corpus, recipe, len(load_glossary()), figures)
     _replace(output, partial)
     return output
 
@@ -76,28 +74,20 @@ def load_glossary(path: Path = GLOSSARY) -> list[Pair]:
         return [Pair(row["text"], row["meaning"]) for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
 
 
-def load_extra_queries(path: Path = EXTRA_QUERIES) -> dict[str, list[str]]:
-    """More ways to ask, by section: trained on, but not indexed."""
-    queries: dict[str, list[str]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-            queries.setdefault(row["section"], []).append(row["query"])
-    return queries
-
-
 def _train_weights(corpus: Corpus, knowledge: KnowledgeBase, recipe: Recipe, cache_dir: Path | None) -> tuple[Tokenizer, np.ndarray]:
-    extra = load_extra_queries()
-    entries = {question.id: [*passages(question), *extra.get(question.meta.section or "", [])] for question in knowledge.questions.values()}
+    # What lies outside repels, and is repelled by, everything else like an entry.
+    entries = [passages(question) for question in knowledge.questions.values()]
+    entries += [topic.all_texts for topic in knowledge.outside.values()]
     vital = [*load_glossary(), *_aligned(knowledge)]
     pairs = [*corpus.pairs, *vital * _LESSON_REPEATS]
     taught = teach([pair.en for pair in pairs], cache_dir)
     axes = principal_axes(taught[: len(corpus.pairs)], recipe.dimensions)
     texts = [text for pair in corpus.pairs for text in pair]
-    frequent = [text for of_entry in entries.values() for text in of_entry] + [text for pair in vital for text in pair]
+    frequent = [text for of_entry in entries for text in of_entry] + [text for pair in vital for text in pair]
     tokenizer = train_tokenizer([*texts, *frequent * _TOKENIZER_REPEATS], recipe.vocabulary)
     bags = token_bags(tokenizer, [*(pair.zh for pair in pairs), *(pair.en for pair in pairs)])
     lesson = Lesson(bags, np.tile(project(taught, axes), (2, 1)))
-    return tokenizer, train_student(lesson, _entry_texts(tokenizer, entries.values()), token_parents(tokenizer), recipe)
+    return tokenizer, train_student(lesson, _entry_texts(tokenizer, entries), token_parents(tokenizer), recipe)
 
 
 def _aligned(knowledge: KnowledgeBase) -> list[Pair]:
@@ -133,4 +123,4 @@ def _replace(output: Path, partial: Path) -> None:
     _log.info("the encoder is in %s", output)
 
 
-__all__ = ["Recipe", "load_extra_queries", "load_glossary", "train"]
+__all__ = ["Recipe", "load_glossary", "train"]

@@ -12,7 +12,7 @@ from tutor.chat import Conversation, Decision, Turn, Tutor
 from tutor.question import Question
 from tutor.ui.strings import STRINGS
 
-_CLOSE_MATCH = 0.9  # confidence from which a match is called close
+_NEARBY = 2  # questions offered beside an answer
 # A backslash would not do for these: HTML knows none, and the chatbot takes \( and \[ for the start of a formula.
 _REFERENCES = {character: f"&#{ord(character)};" for character in "<>&$()[]"}
 
@@ -45,20 +45,29 @@ def escape(text: str) -> str:
 
 
 def _content(turn: Turn, tutor: Tutor, folded: bool) -> str:
+    """What is shown for a message: for each question in it, if it holds several."""
+    if not turn.further:
+        return _part(turn, tutor, folded)
+    return "\n\n---\n\n".join(f"**{escape(part.message)}**\n\n{_part(part, tutor, folded)}" for part in turn.parts)
+
+
+def _part(turn: Turn, tutor: Tutor, folded: bool) -> str:
     language = turn.language
-    if turn.decision is Decision.ABSTAIN:
-        separator = "、" if language == "zh" else ", "
-        return STRINGS["abstain"][language].format(topics=separator.join(text[language] for text in tutor.knowledge.topics.values()))
     questions = tutor.questions(turn)
+    if turn.decision is Decision.ANSWER:
+        return _card(questions[0], turn, folded)
+    listed = "" if folded else "".join(f"\n- {question.meta.question[language]}" for question in questions)
     if turn.decision is Decision.SUGGEST:
-        listed = "" if folded else "".join(f"\n- {question.meta.question[language]}" for question in questions)
         return STRINGS["suggest"][language] + listed
-    return _card(questions[0], turn, folded)
+    if name := tutor.outside_name(turn):
+        return STRINGS["outside"][language].format(name=name) + listed
+    separator = "、" if language == "zh" else ", "
+    return STRINGS["abstain"][language].format(topics=separator.join(text[language] for text in tutor.knowledge.topics.values()))
 
 
 def _card(question: Question, turn: Turn, folded: bool) -> str:
     language, answer = turn.language, question.answers[turn.language]
-    certain = STRINGS["confidence_high" if turn.confidence >= _CLOSE_MATCH else "confidence_fair"][language]
+    certain = STRINGS["confidence_high" if turn.sure else "confidence_fair"][language]
     notes = [certain] + ([STRINGS["understood_follow_up"][language]] if turn.follow_up else [])
     parts = [
         f"### {question.meta.question[language]}",
@@ -87,12 +96,17 @@ def _sources(question: Question, language: Language) -> str:
 
 
 def _options(turn: Turn, tutor: Tutor, demos: Mapping[str, Demo]) -> list[dict[str, str]]:
-    language, options = turn.language, []
-    questions = tutor.questions(turn)
-    if turn.decision is Decision.ANSWER:
-        link = questions[0].meta.demo
+    """Each experiment and each question once, the experiments first."""
+    options: dict[str, str] = {}
+    for part in turn.parts:
+        link = tutor.questions(part)[0].meta.demo if part.decision is Decision.ANSWER else None
         if link and link.id in demos:
-            label = STRINGS["run_experiment"][language].format(title=demos[link.id].title[language])
-            options.append({"value": f"demo:{link.id}/{link.preset}", "label": label})
-        questions = tutor.knowledge.related(questions[0])[:2]
-    return options + [{"value": f"ask:{question.id}", "label": question.meta.question[language]} for question in questions]
+            label = STRINGS["run_experiment"][part.language].format(title=demos[link.id].title[part.language])
+            options.setdefault(f"demo:{link.id}/{link.preset}", label)
+    for part in turn.parts:
+        questions = tutor.questions(part)
+        if part.decision is Decision.ANSWER:
+            questions = tutor.nearby(part)[: 1 if turn.further else _NEARBY]
+        for question in questions:
+            options.setdefault(f"ask:{question.id}", question.meta.question[part.language])
+    return [{"value": value, "label": label} for value, label in options.items()]

@@ -35,10 +35,14 @@ STRINGS: Mapping[str, Text] = {
     "answer_corrections": Text("原文勘误", "Corrections to the source"),
     "answer_sources": Text("出处", "Sources"),
     "source_section": Text("原始面经第 {section} 节", "Source document, section {section}"),
-    "confidence_high": Text("对得上", "a close match"),
-    "confidence_fair": Text("应该是这个", "probably this one"),
+    "confidence_high": Text("有把握", "sure of this one"),
+    "confidence_fair": Text("应该是这个，不对的话看下面的按钮", "probably this one; if not, see the buttons below"),
     "understood_follow_up": Text("接着上一个问题理解", "read as a follow-up to the question before"),
     "suggest": Text("可能是下面这些问题中的一个，点一下就看答案：", "Did you mean one of these? Pick one to see its answer:"),
+    "outside": Text(
+        "这是关于{name}的问题，不在收录范围之内，我就不硬答了。这里最接近的是：",
+        "That is about {name}, which I do not cover, so I will not guess. Nearest here:",
+    ),
     "abstain": Text(
         "这个问题我不知道：它不在收录范围之内。我能回答的主题有：{topics}。",
         "I do not know this one: it is not covered. The topics I can answer are: {topics}.",

@@ -1,0 +1,68 @@
+"""`Ranker.rank(query)`: the questions nearest to a query, and how near the topics are that lie outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tutor.encoder import Encoder
+from tutor.index import EntryIndex, Hit, encode_cached, normalized_text
+from tutor.knowledge import KnowledgeBase, passages
+
+_SMALLEST_NORM = 1e-6  # a shorter vector has no direction: no token of the text is known
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Questions best first; the nearest neighbouring topic and the nearest everyday matter, None where the knowledge base has none.
+
+    Nothing at all if the encoder knows no token of the query.
+    """
+
+    hits: tuple[Hit, ...] = ()
+    neighbor: Hit | None = None
+    everyday: Hit | None = None
+
+
+class Ranker:
+    """Scores questions and outside topics alike: by the mean cosine of their nearest texts."""
+
+    def __init__(self, encoder: Encoder, questions: EntryIndex, neighbors: EntryIndex | None, everyday: EntryIndex | None) -> None:
+        self._encoder = encoder
+        self._questions, self._neighbors, self._everyday = questions, neighbors, everyday
+
+    @classmethod
+    def build(cls, knowledge: KnowledgeBase, encoder: Encoder, fingerprint: str = "", cache_dir: Path | None = None) -> Ranker:
+        """Indexes every question under all its texts (never its probes) and every outside topic under its own.
+
+        With `cache_dir` only those texts are encoded that the encoder of this fingerprint has not encoded before.
+        """
+        groups: list[Mapping[str, list[str]]] = [
+            {question.id: passages(question) for question in knowledge.questions.values()},
+            {topic.id: topic.all_texts for topic in knowledge.outside.values() if topic.name is not None},
+            {topic.id: topic.all_texts for topic in knowledge.outside.values() if topic.name is None},
+        ]
+        texts = [text for group in groups for of_owner in group.values() for text in of_owner]
+        embeddings = encode_cached(texts, encoder, fingerprint, cache_dir)
+        indexes: list[EntryIndex | None] = []
+        start = 0
+        for group in groups:
+            sizes = {name: len(of_owner) for name, of_owner in group.items()}
+            stop = start + sum(sizes.values())
+            indexes.append(EntryIndex(sizes, embeddings[start:stop]) if sizes else None)
+            start = stop
+        questions, neighbors, everyday = indexes
+        if questions is None:
+            raise ValueError("there is no question to index")
+        return cls(encoder, questions, neighbors, everyday)
+
+    def rank(self, query: str) -> Ranking:
+        """The ranking for a query. Not for two threads at once: a SentenceTransformer's tokenizer is not."""
+        embedding = np.asarray(self._encoder.encode([normalized_text(query)], show_progress_bar=False), dtype=np.float32)[0]
+        if not np.isfinite(embedding).all() or np.linalg.norm(embedding) < _SMALLEST_NORM:
+            return Ranking()
+        nearest = [index.rank(embedding)[0] if index else None for index in (self._neighbors, self._everyday)]
+        return Ranking(tuple(self._questions.rank(embedding)), *nearest)
