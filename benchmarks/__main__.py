@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,11 @@ def run(name: str, quick: bool, console: Console) -> bool:
         started = time.perf_counter()
         result = _measured(measure, quick)
         record["seconds"] = time.perf_counter() - started
+        files = result.pop("files", {})
         record["rows"] = result.pop("rows", None) or data_of(_rows_without(name, result))
         record = plain(record | {"details": result})
         _print(record, console)
-        _write(record, RESULTS / "quick" if quick else RESULTS)
+        _write(record, files, RESULTS / "quick" if quick else RESULTS)
     except Exception:
         traceback.print_exc()
         return False
@@ -123,10 +124,12 @@ def _aim(row: dict[str, Any]) -> str:
     return f"{row['aim']} " + {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "?"}[row["met"]]
 
 
-def _write(record: dict[str, Any], folder: Path) -> None:
+def _write(record: dict[str, Any], files: Mapping[str, str], folder: Path) -> None:
+    """Writes the record as JSON, and beside it the texts of `files` by name."""
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / f"{record['benchmark']}.json").write_text(text + "\n", encoding="utf-8")
+    for name, content in {f"{record['benchmark']}.json": text, **files}.items():
+        (folder / name).write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":

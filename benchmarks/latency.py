@@ -1,39 +1,42 @@
-"""From a question to ranked answers: the shipped encoder against all-MiniLM-L6-v2 and against BM25, over the same texts and probes."""
+"""From a question to ranked answers: the shipped encoder against all-MiniLM-L6-v2 and against BM25, over the same texts and probes.
+
+With either encoder all of `tutor.ranking` is timed: encoding, the search among questions and outside topics, and the words' evidence.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from benchmarks.core.bm25 import BM25Index
 from benchmarks.core.comparison import Aim, Row, data_of
 from benchmarks.core.machine import encoder_label
-from benchmarks.core.probes import accuracy_figures, first_questions, probes_of, reciprocal_rank, texts_of
+from benchmarks.core.probes import accuracy_figures, first_entries, probes_of, reciprocal_rank, texts_of
 from tutor.config import Settings
 from tutor.encoder import load_encoder
-from tutor.index import EntryIndex, Hit
+from tutor.index import Hit
 from tutor.knowledge import KnowledgeBase
 from tutor.labelled import LabelledQuery
 from tutor.question import LANGUAGES
+from tutor.ranking import Ranker
 from tutor.training.teacher import teacher_folder
 
 OURS, MINILM, BM25 = "shipped encoder + FAISS", "all-MiniLM-L6-v2 + FAISS", "BM25 + jieba"
 LOADS, PASSES = 5, 3
 WARM_UP = 10  # queries of each system and pass that are not measured
-QUICK_QUESTIONS = 5
+QUICK_ENTRIES = 10
 
 NO_SLOWER, NO_WORSE = Aim("ratio", "≤", 1), Aim("ratio", "≥", 1)
+FIVE_TIMES_AS_FAST = Aim("ratio", "≤", 0.2)
+LOADED = Aim("result", "≤", 0.5)  # s
 
-
-class Ranker(Protocol):
-    def rank(self, query: str) -> list[Hit]:
-        """Questions, best first."""
-        ...
+Search = Callable[[str], Sequence[Hit]]  # a query → questions, best first
 
 
 def measure(quick: bool = False) -> dict[str, Any]:
@@ -42,13 +45,13 @@ def measure(quick: bool = False) -> dict[str, Any]:
     knowledge = KnowledgeBase.load(settings.knowledge)
     loads, passes = (1, 1) if quick else (LOADS, PASSES)
     if quick:
-        knowledge = first_questions(knowledge, QUICK_QUESTIONS)
+        knowledge = first_entries(knowledge, QUICK_ENTRIES)
     encoders: dict[str, str | Path] = {OURS: settings.encoder, MINILM: teacher_folder()}
     loading = _loading_s(encoders, loads)
-    rankers, building = _build(encoders, texts_of(knowledge))
+    searches, building = _build(encoders, knowledge)
     probes = probes_of(knowledge)
-    milliseconds, ranks = _ask(rankers, probes, passes)
-    systems = {name: _figures(milliseconds[name], ranks[name], probes) for name in rankers}
+    milliseconds, ranks = _ask(searches, probes, passes)
+    systems = {name: _figures(milliseconds[name], ranks[name], probes) for name in searches}
     for name in encoders:
         systems[name] |= {"loading_s": median(loading[name]), "indexing_s": building[name]}
     return {
@@ -56,6 +59,7 @@ def measure(quick: bool = False) -> dict[str, Any]:
         "encoder": encoder_label(settings.encoder),
         "questions": len(knowledge.questions),
         "texts": sum(map(len, texts_of(knowledge).values())),
+        "outside_texts": sum(len(topic.all_texts) for topic in knowledge.outside.values()),
         "probes": len(probes),
         "passes": passes,
         "threads": _threads(),
@@ -74,31 +78,36 @@ def _loading_s(encoders: Mapping[str, str | Path], rounds: int) -> dict[str, lis
     return seconds
 
 
-def _build(encoders: Mapping[str, str | Path], texts: Mapping[str, Sequence[str]]) -> tuple[dict[str, Ranker], dict[str, float]]:
-    """The three systems over the same texts, and the seconds that it took to index them."""
-    rankers: dict[str, Ranker] = {}
+def _build(encoders: Mapping[str, str | Path], knowledge: KnowledgeBase) -> tuple[dict[str, Search], dict[str, float]]:
+    """The three systems over the same questions, and the seconds that it took to index all texts with each encoder."""
+    searches: dict[str, Search] = {}
     seconds: dict[str, float] = {}
     for name, encoder in encoders.items():
-        seconds[name], rankers[name] = _timed(EntryIndex.build, texts, load_encoder(encoder))
-    rankers[BM25] = BM25Index(texts)
-    return rankers, seconds
+        seconds[name], ranker = _timed(Ranker.build, knowledge, load_encoder(encoder))
+        searches[name] = partial(_hits, ranker)
+    searches[BM25] = BM25Index(texts_of(knowledge)).rank
+    return searches, seconds
+
+
+def _hits(ranker: Ranker, query: str) -> Sequence[Hit]:
+    return ranker.rank(query).hits
 
 
 def _ask(
-    rankers: Mapping[str, Ranker], probes: Sequence[LabelledQuery], passes: int
+    searches: Mapping[str, Search], probes: Sequence[LabelledQuery], passes: int
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Milliseconds of every probe in each pass, and its reciprocal rank, with each system.
 
     A system goes through all the probes before the next has its turn: right after a transformer, its threads still spin in wait for work and
     would slow the others' first milliseconds.
     """
-    milliseconds: dict[str, list[float]] = {name: [] for name in rankers}
+    milliseconds: dict[str, list[float]] = {name: [] for name in searches}
     ranks: dict[str, list[float]] = {}
     for _ in range(passes):
-        for name, ranker in rankers.items():
+        for name, search in searches.items():
             for probe in probes[:WARM_UP]:
-                ranker.rank(probe.query)
-            timed = [_timed(ranker.rank, probe.query) for probe in probes]
+                search(probe.query)
+            timed = [_timed(search, probe.query) for probe in probes]
             milliseconds[name] += [1000 * seconds for seconds, _ in timed]
             ranks[name] = [
                 reciprocal_rank([hit.question_id for hit in hits], probe.answers[0]) for (_, hits), probe in zip(timed, probes, strict=True)
@@ -116,16 +125,16 @@ def _figures(milliseconds: Sequence[float], ranks: Sequence[float], probes: Sequ
 
 def _rows(systems: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     ours, rows = systems[OURS], []
-    for baseline, speed in ((MINILM, NO_SLOWER), (BM25, None)):
+    for baseline, p50, p95 in ((MINILM, FIVE_TIMES_AS_FAST, NO_SLOWER), (BM25, None, None)):
         theirs = systems[baseline]
-        rows += [Row(name[:3], ours[name], "ms", theirs[name], baseline, speed) for name in ("p50_ms", "p95_ms")]
+        rows += [Row(name[:3], ours[name], "ms", theirs[name], baseline, aim) for name, aim in (("p50_ms", p50), ("p95_ms", p95))]
         rows += [
             Row(f"{name}, {language}", ours[language][name], "", theirs[language][name], baseline, NO_WORSE)
             for language in LANGUAGES
             for name in ours[language]
         ]
-    for name, words in (("loading_s", "encoder loaded"), ("indexing_s", "all texts indexed")):
-        rows.append(Row(words, ours[name], "s", systems[MINILM][name], MINILM, NO_SLOWER))
+    for name, words, aim in (("loading_s", "encoder loaded", LOADED), ("indexing_s", "all texts indexed", NO_SLOWER)):
+        rows.append(Row(words, ours[name], "s", systems[MINILM][name], MINILM, aim))
     return rows
 
 

@@ -39,7 +39,8 @@ LEAST_TO_ANSWER = 0.5  # confidence below which the best question is more likely
 _OUT_OF_SCOPE = 1 / 3  # share of the queries that are taken to lie beyond the questions
 _FOLDS = 5
 _FEWEST = 5  # labelled queries of one kind and language
-_SCOPE = ("score", "lead", "over_neighbor", "over_everyday")
+_SCOPE = ("score", "lead", "over_neighbor", "over_everyday", "words")
+_FROM_OUTSIDE = _SCOPE[2:]  # what a knowledge base without outside topics does not give
 _RIGHT = ("score", "lead")
 
 _log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class Scale:
             Logistic(float(data[name]["intercept"]), {key: float(data[name]["weights"][key]) for key in keys})
             for name, keys in (("scope", _SCOPE), ("right", _RIGHT))
         )
-        usual = {name: float(data["usual"][name]) for name in _SCOPE[2:]}
+        usual = {name: float(data["usual"][name]) for name in _FROM_OUTSIDE}
         scale = cls(scope, right, usual, *(float(data[name]) for name in ("in_scope", "answer", "sure")))
         parts = (scope.intercept, right.intercept, *scope.weights.values(), *right.weights.values(), *usual.values())
         if not all(map(math.isfinite, (*parts, scale.in_scope, scale.answer, scale.sure))):
@@ -180,13 +181,14 @@ def calibrate(
 
 
 def features(ranking: Ranking, usual: Mapping[str, float]) -> dict[str, float]:
-    """The best score; its lead over the second question (over 0 where there is none), over the nearest neighbouring topic, over everyday matters."""
+    """The best score; its lead over the second question (0 where there is none), a neighbouring topic, everyday matters; the words' evidence."""
     best = ranking.hits[0].score
     return {
         "score": best,
         "lead": best - (ranking.hits[1].score if len(ranking.hits) > 1 else 0.0),
         "over_neighbor": best - ranking.neighbor.score if ranking.neighbor else usual["over_neighbor"],
         "over_everyday": best - ranking.everyday.score if ranking.everyday else usual["over_everyday"],
+        "words": ranking.words if ranking.words is not None else usual["words"],
     }
 
 
@@ -211,7 +213,7 @@ def _fit(rows: Sequence[LabelledQuery], ranker: Ranker, knowledge: KnowledgeBase
     return Scale(
         scope=scope,
         right=correct,
-        usual={name: float(np.median(table[name][inside])) for name in _SCOPE if name.startswith("over_")},
+        usual={name: float(np.median(table[name][inside])) for name in _FROM_OUTSIDE},
         in_scope=_least_scope(scopes),
         answer=answer,
         sure=max(answer, _least_sure(confidence, right)),

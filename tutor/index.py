@@ -105,7 +105,7 @@ def _approximate_index(vectors: np.ndarray) -> Any:
     import faiss
 
     clusters = int(4 * len(vectors) ** 0.5)
-    index = faiss.index_factory(vectors.shape[1], f"IVF{clusters},PQ{vectors.shape[1] // 2}x4fs", faiss.METRIC_INNER_PRODUCT)
+    index: Any = faiss.index_factory(vectors.shape[1], f"IVF{clusters},PQ{vectors.shape[1] // 2}x4fs", faiss.METRIC_INNER_PRODUCT)
     index.cp.niter = _CLUSTERING_ROUNDS
     drawn = np.random.default_rng(0).permutation(len(vectors))[: _DRAWN_PER_CLUSTER * clusters]
     index.train(vectors[np.sort(drawn)])

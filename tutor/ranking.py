@@ -11,6 +11,7 @@ import numpy as np
 from tutor.encoder import Encoder
 from tutor.index import EntryIndex, Hit, encode_cached, normalized_text
 from tutor.knowledge import KnowledgeBase, passages
+from tutor.words import WordEvidence
 
 _SMALLEST_NORM = 1e-6  # a shorter vector has no direction: no token of the text is known
 
@@ -19,20 +20,28 @@ _SMALLEST_NORM = 1e-6  # a shorter vector has no direction: no token of the text
 class Ranking:
     """Questions best first; the nearest neighbouring topic and the nearest everyday matter, None where the knowledge base has none.
 
-    Nothing at all if the encoder knows no token of the query.
+    `words` is the evidence of the words (see `tutor.words`), None without any outside topic. No hits at all if the encoder knows no token.
     """
 
     hits: tuple[Hit, ...] = ()
     neighbor: Hit | None = None
     everyday: Hit | None = None
+    words: float | None = None
 
 
 class Ranker:
     """Scores questions and outside topics alike: by the mean cosine of their nearest texts."""
 
-    def __init__(self, encoder: Encoder, questions: EntryIndex, neighbors: EntryIndex | None, everyday: EntryIndex | None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        questions: EntryIndex,
+        neighbors: EntryIndex | None = None,
+        everyday: EntryIndex | None = None,
+        evidence: WordEvidence | None = None,
+    ) -> None:
         self._encoder = encoder
-        self._questions, self._neighbors, self._everyday = questions, neighbors, everyday
+        self._questions, self._neighbors, self._everyday, self._evidence = questions, neighbors, everyday, evidence
 
     @classmethod
     def build(cls, knowledge: KnowledgeBase, encoder: Encoder, fingerprint: str = "", cache_dir: Path | None = None) -> Ranker:
@@ -45,8 +54,9 @@ class Ranker:
             {topic.id: topic.all_texts for topic in knowledge.outside.values() if topic.name is not None},
             {topic.id: topic.all_texts for topic in knowledge.outside.values() if topic.name is None},
         ]
-        texts = [text for group in groups for of_owner in group.values() for text in of_owner]
-        embeddings = encode_cached(texts, encoder, fingerprint, cache_dir)
+        inside, *beyond = [[text for of_owner in group.values() for text in of_owner] for group in groups]
+        outside = [text for texts in beyond for text in texts]
+        embeddings = encode_cached([*inside, *outside], encoder, fingerprint, cache_dir)
         indexes: list[EntryIndex | None] = []
         start = 0
         for group in groups:
@@ -57,12 +67,13 @@ class Ranker:
         questions, neighbors, everyday = indexes
         if questions is None:
             raise ValueError("there is no question to index")
-        return cls(encoder, questions, neighbors, everyday)
+        return cls(encoder, questions, neighbors, everyday, WordEvidence(inside, outside) if outside else None)
 
     def rank(self, query: str) -> Ranking:
         """The ranking for a query. Not for two threads at once: a SentenceTransformer's tokenizer is not."""
         embedding = np.asarray(self._encoder.encode([normalized_text(query)], show_progress_bar=False), dtype=np.float32)[0]
         if not np.isfinite(embedding).all() or np.linalg.norm(embedding) < _SMALLEST_NORM:
             return Ranking()
-        nearest = [index.rank(embedding)[0] if index else None for index in (self._neighbors, self._everyday)]
-        return Ranking(tuple(self._questions.rank(embedding)), *nearest)
+        neighbor, everyday = (index.rank(embedding)[0] if index else None for index in (self._neighbors, self._everyday))
+        words = self._evidence.ratio(query) if self._evidence else None
+        return Ranking(tuple(self._questions.rank(embedding)), neighbor, everyday, words)

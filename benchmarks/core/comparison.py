@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 Interval = tuple[float, float]
 
+_ROUNDING = 1e-9  # relative: means of the same numbers in another order differ by less
+
 
 @dataclass(frozen=True)
 class Aim:
@@ -26,6 +28,8 @@ class Aim:
         value = row.result if self.of == "result" else row.ratio
         if value is None or math.isnan(value):
             return None
+        if math.isclose(value, self.limit, rel_tol=_ROUNDING):
+            return True
         return value <= self.limit if self.sense == "≤" else value >= self.limit
 
 

@@ -27,9 +27,10 @@ def probes_of(knowledge: KnowledgeBase) -> list[LabelledQuery]:
     ]
 
 
-def first_questions(knowledge: KnowledgeBase, count: int) -> KnowledgeBase:
-    """The knowledge base with its first `count` questions only."""
-    return dataclasses.replace(knowledge, questions=dict(list(knowledge.questions.items())[:count]))
+def first_entries(knowledge: KnowledgeBase, count: int) -> KnowledgeBase:
+    """The knowledge base with its first `count` questions and outside topics only."""
+    questions, outside = (dict(list(entries.items())[:count]) for entries in (knowledge.questions, knowledge.outside))
+    return dataclasses.replace(knowledge, questions=questions, outside=outside)
 
 
 def reciprocal_rank(ranked: Sequence[str], right: str) -> float:
