@@ -20,11 +20,11 @@ EXACT_UP_TO = 50_000  # vectors: beyond, the search is approximate (benchmarks/s
 
 _SMALLEST_NORM = 1e-6  # a shorter vector has no direction: no token of the text is known
 _COUNTED = 3  # texts of a question that make its score
-_CANDIDATES = 256  # nearest texts whose questions are scored
+_CANDIDATES = 512  # nearest texts whose questions are scored
 
 # The approximate search, chosen in benchmarks/scale.py: ten nearest of a million with recall 0.98 within 5 ms.
 _SEARCHED = 3 / 16  # share of the clusters
-_REFINED = 384  # candidates that are ordered by their true cosine
+_REFINED = 512  # candidates that are ordered by their true cosine
 _CLUSTERING_ROUNDS = 8
 _DRAWN_PER_CLUSTER = 40  # vectors that the clusters are learned from
 
@@ -127,20 +127,26 @@ class EntryIndex:
         if sum(counts) != len(embeddings) or min(counts, default=0) < 1:
             raise IndexInputError(f"{len(embeddings)} embeddings for {sum(counts)} texts; every question needs at least one")
         self._owners = np.repeat(np.arange(len(counts)), counts)  # (texts,)
-        self._starts = np.cumsum([0, *counts])  # (questions + 1,): the texts of question i are starts[i] … starts[i + 1]
+        self._counted = np.minimum(counts, _COUNTED)  # (questions,)
         self._index = VectorIndex(embeddings)
 
     def rank(self, embedding: np.ndarray) -> list[Hit]:
-        """The questions that own the nearest texts to an embedding of shape (dimensions,), each with its score, best first."""
-        positions, _ = self._index.nearest(embedding, _CANDIDATES)
-        direction = normalized(embedding[None])[0]
-        hits = [Hit(self._names[owner], self._score(owner, direction)) for owner in np.unique(self._owners[positions]).tolist()]
-        return sorted(hits, key=lambda hit: -hit.score)
+        """The questions that own the nearest texts to an embedding of shape (dimensions,), each with its score, best first.
 
-    def _score(self, owner: int, direction: np.ndarray) -> float:
-        cosines = self._index.vectors[self._starts[owner] : self._starts[owner + 1]] @ direction
-        best = np.partition(cosines, len(cosines) - _COUNTED)[-_COUNTED:] if len(cosines) > _COUNTED else cosines
-        return float(np.clip(best.mean(), -1.0, 1.0))
+        Of a question with too few texts among the nearest, the others count as near as the last of these.
+        """
+        positions, cosines = self._index.nearest(embedding, _CANDIDATES)
+        owners = self._owners[positions]
+        # Texts grouped by question, best first within each: the place within a group is the distance from its start.
+        grouped = np.argsort(owners, kind="stable")
+        groups, starts, sizes = np.unique(owners[grouped], return_index=True, return_counts=True)
+        place = np.arange(len(grouped)) - np.repeat(starts, sizes)
+        best = grouped[place < _COUNTED]
+        totals = np.bincount(owners[best], weights=cosines[best], minlength=len(self._names))[groups]
+        missing = np.maximum(self._counted[groups] - sizes, 0)
+        scores = (totals + missing * cosines[-1]) / self._counted[groups]
+        order = np.argsort(-scores, kind="stable")
+        return [Hit(self._names[groups[i]], float(scores[i])) for i in order]
 
 
 def normalized_text(text: str) -> str:

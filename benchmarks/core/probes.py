@@ -29,8 +29,8 @@ def probes_of(knowledge: KnowledgeBase) -> list[LabelledQuery]:
 
 def first_entries(knowledge: KnowledgeBase, count: int) -> KnowledgeBase:
     """The knowledge base with its first `count` questions and outside topics only."""
-    questions, outside = (dict(list(entries.items())[:count]) for entries in (knowledge.questions, knowledge.outside))
-    return dataclasses.replace(knowledge, questions=questions, outside=outside)
+    questions, outside = list(knowledge.questions.items())[:count], list(knowledge.outside.items())[:count]
+    return dataclasses.replace(knowledge, questions=dict(questions), outside=dict(outside))
 
 
 def reciprocal_rank(ranked: Sequence[str], right: str) -> float:

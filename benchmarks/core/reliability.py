@@ -18,15 +18,21 @@ _LARGEST = 15  # radius of the dot of a bin that holds half the queries or more
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # The drawing has a ground of its own and follows the reader's colour scheme, so that it does not depend on the page around it.
 _STYLE = """
-:root { --ground: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --dot: #0969da }
-@media (prefers-color-scheme: dark) { :root { --ground: #0d1117; --ink: #f0f6fc; --soft: #9198a1; --line: #3d444d; --dot: #4493f8 } }
-text { font: 12px system-ui, sans-serif; fill: var(--soft); text-anchor: middle }
-text.title { font-size: 14px; font-weight: 600; fill: var(--ink) }
+text { font: 12px system-ui, sans-serif; fill: #59636e; text-anchor: middle }
+text.title { font-size: 14px; font-weight: 600; fill: #1f2328 }
 text.value { text-anchor: end }
-.ground { fill: var(--ground) }
-.grid { stroke: var(--line) }
-.diagonal { stroke: var(--soft); stroke-dasharray: 5 4 }
-.dot { fill: var(--dot); fill-opacity: .6; stroke: var(--dot) }
+.ground { fill: #ffffff }
+.grid { stroke: #d1d9e0 }
+.diagonal { stroke: #59636e; stroke-dasharray: 5 4 }
+.dot { fill: #0969da; fill-opacity: .6; stroke: #0969da }
+@media (prefers-color-scheme: dark) {
+text { fill: #9198a1 }
+text.title { fill: #f0f6fc }
+.ground { fill: #0d1117 }
+.grid { stroke: #3d444d }
+.diagonal { stroke: #9198a1 }
+.dot { fill: #4493f8; stroke: #4493f8 }
+}
 """.strip()
 
 

@@ -1,4 +1,4 @@
-"""A tiny world for the tests: three question files, one demo, and a retriever whose every decision can be foretold."""
+"""A tiny world for the tests: three question files, a topic outside, one demo, and a retriever whose every decision can be foretold."""
 
 from __future__ import annotations
 
@@ -68,6 +68,18 @@ The full answer about ReLU.
 - A mistake about ReLU.
 """
 
+# A neighbouring topic; the tests of `outside` count on its line numbers.
+DIFFUSION = """name: {zh: 扩散模型, en: diffusion models}
+texts:
+  zh: [扩散一, 扩散二, 扩散三, 扩散四, 扩散五]
+  en:
+    - diffusion one
+    - diffusion two
+    - diffusion three
+    - diffusion four
+    - diffusion five
+"""
+
 
 def question_text(section: str | None, name: str, related: str = "") -> str:
     """A sound question file about another subject: RELU under another name, and without a demo."""
@@ -83,22 +95,32 @@ def write_question(folder: Path, name: str, text: str, topic: str = "activations
     return path
 
 
+def write_outside(folder: Path, name: str, text: str) -> Path:
+    """Writes `folder/outside/<name>.yaml`."""
+    path = folder / "outside" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 def write_knowledge(folder: Path) -> Path:
-    """Three sound questions, in order of section: dropout (1.10), dropout-test (1.11), relu (1.12, with the demo)."""
+    """Three sound questions, in order of section: dropout (1.10), dropout-test (1.11), relu (1.12, with the demo); diffusion outside."""
     write_question(folder, "relu", RELU)
     write_question(folder, "dropout", question_text("1.10", "Dropout", "relu"), "regularization")
     write_question(folder, "dropout-test", question_text("1.111", "Dropout at test time"), "regularization")
+    write_outside(folder, "diffusion-models", DIFFUSION)
     return folder
 
 
 KEYWORDS = {"dropout": ["dropout"], "dropout-test": ["dropout", "test|测试"], "relu": ["relu"]}
+OUTSIDE_KEYWORDS = {"diffusion-models": "diffusion|扩散"}
 
 
 class KeywordRetriever:
     """Finds the questions whose keywords stand in the query, and keeps the queries.
 
     The score is the share of a question's keywords that the query holds; of equal scores the question with more keywords comes first.
-    All keywords: ANSWER; some: SUGGEST; none: ABSTAIN.
+    All keywords: ANSWER, sure if those of no other question stand there too; some: SUGGEST; none: ABSTAIN, outside by its own keyword.
     """
 
     def __init__(self) -> None:
@@ -110,7 +132,9 @@ class KeywordRetriever:
         hits = [Hit(name, scores[name]) for name in sorted(scores, key=lambda name: (-scores[name], -len(KEYWORDS[name])))]
         best = hits[0].score
         decision = Decision.ANSWER if best == 1 else Decision.SUGGEST if best > 0 else Decision.ABSTAIN
-        return Retrieval(query, language or detect_language(query), tuple(hits[:top_k]), best, decision)
+        sure = decision is Decision.ANSWER and hits[1].score < 1
+        outside = next((name for name, word in OUTSIDE_KEYWORDS.items() if best == 0 and re.search(word, query.lower())), None)
+        return Retrieval(query, language or detect_language(query), tuple(hits[:top_k]), best, decision, sure, outside)
 
 
 @dataclass(frozen=True)

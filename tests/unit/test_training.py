@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from retrieval_fakes import knowledge_of
 
-from tutor.calibration import QUERIES
+from tutor.calibration import KNOWLEDGE, QUERIES
 from tutor.encoder import fingerprint, load_encoder
-from tutor.knowledge import KnowledgeBase
+from tutor.knowledge import KnowledgeBase, passages
 from tutor.labelled import load_labelled_queries
 from tutor.training import teacher, train
 from tutor.training.corpus import PERMISSIVE, SOURCES, CorpusError, Pair, load_corpus, load_licences
@@ -54,7 +54,7 @@ def corpus_path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def knowledge(tmp_path: Path) -> KnowledgeBase:
-    return knowledge_of(tmp_path / "knowledge")
+    return knowledge_of(tmp_path / "knowledge", outside=True)
 
 
 @pytest.fixture
@@ -149,12 +149,18 @@ def test_the_student_learns_its_targets_and_contrast_draws_an_entry_together() -
     assert together[0, 3] < apart[0, 3] - 0.1
 
 
-def test_the_glossary_and_the_extra_queries_are_sound() -> None:
-    glossary, extra = train.load_glossary(), train.load_extra_queries()
+def test_the_glossary_is_sound() -> None:
+    glossary = train.load_glossary()
     assert len({pair.zh for pair in glossary}) == len(glossary) > 300
     assert all(pair.zh and pair.en.isascii() for pair in glossary)
-    calibrated = {row.query.casefold() for row in load_labelled_queries(QUERIES)}
-    assert not calibrated & {query.casefold() for of_section in extra.values() for query in of_section}
+
+
+def test_no_query_of_the_calibration_is_trained_on() -> None:
+    knowledge = KnowledgeBase.load(KNOWLEDGE)
+    trained = {text for question in knowledge.questions.values() for text in passages(question)}
+    trained |= {text for topic in knowledge.outside.values() for text in topic.all_texts}
+    assert len(trained) > 1000
+    assert not {row.query.casefold() for row in load_labelled_queries(QUERIES)} & {text.casefold() for text in trained}
 
 
 def test_principal_axes_keep_cosines() -> None:
@@ -182,7 +188,6 @@ def test_training_is_repeatable_and_ships_a_whole_encoder(
 
     monkeypatch.setattr(train, "teach", watch)
     monkeypatch.setattr(train, "load_glossary", lambda: [Pair("bn", "layer")])
-    monkeypatch.setattr(train, "load_extra_queries", lambda: {"1.1": ["what is dropout"]})
     folders = [
         train.train(corpus_path, knowledge, tmp_path / name / "tiny", RECIPE, calibration_queries=queries) for name in ("one", "two")
     ]

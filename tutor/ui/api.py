@@ -12,7 +12,7 @@ from demos.core.demo import Demo
 from demos.core.parameters import ParameterError
 from demos.core.report import report
 from demos.core.text import Language
-from tutor.chat import MessageError
+from tutor.chat import Decision, MessageError, Reply, Tutor
 from tutor.config import Settings
 from tutor.ui import link
 from tutor.ui.loading import Loading
@@ -31,8 +31,9 @@ def add_api(loading: Loading, demos: Mapping[str, Demo], settings: Settings) -> 
             language: zh or en; empty to take it from the question.
 
         Returns:
-            question, language, decision (answer, suggest or abstain), confidence in 0 … 1, hits (id, section, cosine score of the five nearest),
-            demo (id and preset, or null), and answer (question, short, full, mistakes and corrections as Markdown, or null).
+            question, language, decision (answer, suggest or abstain), confidence in 0 … 1, sure, outside (id of the topic that is not covered, or
+            null), hits (id, section, cosine score of the five nearest), demo (id and preset, or null), answer (question, short, full, mistakes
+            and corrections as Markdown, or null), and further: the same for each other question in the message.
         """
         try:
             spoken = link.parse_language(language) if language else None
@@ -40,13 +41,7 @@ def add_api(loading: Loading, demos: Mapping[str, Demo], settings: Settings) -> 
             reply = tutor.reply(question, language=spoken)
         except (MessageError, ParameterError) as error:
             raise gr.Error(f"{error.text.zh} / {error.text.en}") from error
-        record = tutor.record(reply)
-        record["answer"] = None
-        if record["decision"] == "answer":
-            found = tutor.questions(reply.turn)[0]
-            answer = found.answers[reply.turn.language]
-            record["answer"] = {"question": found.meta.question[reply.turn.language], **answer.__dict__}
-        return record
+        return _with_answers(tutor, reply)
 
     def run_experiment(
         demo: str, preset: str = "", parameters: dict[str, Any] | None = None, seed: int = 0, language: Literal["zh", "en"] = "en"
@@ -70,6 +65,16 @@ def add_api(loading: Loading, demos: Mapping[str, Demo], settings: Settings) -> 
 
     api(ask, api_name="ask", concurrency_id="chat")
     api(run_experiment, api_name="run_experiment", concurrency_id="demo", concurrency_limit=settings.demo_concurrency)
+
+
+def _with_answers(tutor: Tutor, reply: Reply) -> dict[str, Any]:
+    record, turn = tutor.record(reply), reply.turn
+    record["answer"] = None
+    if turn.decision is Decision.ANSWER:
+        found = tutor.questions(turn)[0]
+        record["answer"] = {"question": found.meta.question[turn.language], **found.answers[turn.language].__dict__}
+    record["further"] = [_with_answers(tutor, part) for part in reply.further]
+    return record
 
 
 def run_to_end(
