@@ -1,9 +1,9 @@
 """How well the tutor finds the right question, turns away what no question answers, and knows how sure it is; BM25 beside it.
 
-Two sets of queries, reported apart. The strangers were written by people who saw neither the entries nor the tutor's code: they stand for
-visitors, and the aims are theirs. The probes were written together with the entries that they ask for, and are joined by what
-`tests/data/scope.tsv` asks beyond them. Nothing was trained or calibrated on either. The intervals draw the queries again, not the
-questions: they say how much hangs on the wording.
+Two sets of queries, reported apart. The strangers (`tests/data/strangers.tsv`) were written blind, after the manner of questions asked
+elsewhere and without sight of what the entries are indexed under: they stand for visitors, and the aims are set for them. The probes were
+written together with the entries that they ask for, and are joined by what `tests/data/scope.tsv` asks beyond them. Nothing was trained or
+calibrated on either. The intervals draw the queries again, not the questions: they say how much hangs on the wording.
 """
 
 from __future__ import annotations

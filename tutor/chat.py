@@ -26,8 +26,8 @@ _FOLLOW_UP = {
         re.IGNORECASE,
     ),
 }
-_SHORT = {"zh": 18, "en": 48}  # characters: a longer message is taken to stand alone
-_CARRIED = 120  # characters of the subject that a follow-up inherits
+_LONGEST = {"zh": 40, "en": 100}  # characters: a longer message is taken to stand alone
+_LEANING = 0.1  # confidence by which a message that points back is more readily taken for a follow-up, and another one less
 _SUGGESTED, _NEAREST = 3, 2  # questions offered for an unclear message, and beside an unsure answer or a topic outside
 
 
@@ -193,18 +193,20 @@ class Tutor:
         return list(replies.values())
 
     def _carried(self, message: str, alone: Retrieval, previous: Turn | None) -> Retrieval | None:
-        """The retrieval of `message` together with what was talked about before, if it is a follow-up; else None."""
-        if previous is None or previous.decision is Decision.ABSTAIN:
+        """The retrieval of `message` after what was talked about before, if it is a follow-up; else None."""
+        if previous is None or previous.decision is Decision.ABSTAIN or alone.sure:
             return None
         language = alone.language
-        depends = len(message) <= _SHORT[language] and _FOLLOW_UP[language].search(message)
-        if not depends and (alone.decision is not Decision.SUGGEST or len(message) > 2 * _SHORT[language]):
+        if len(message) > _LONGEST[language]:
             return None
-        together = self.retriever.retrieve(f"{previous.subject[:_CARRIED]} {message}"[:MAX_QUERY_CHARACTERS], language)
-        if together.confidence <= alone.confidence:
-            return None  # "why ReLU?" opens like a follow-up and names a subject of its own
-        # A message that is unclear by itself without pointing back inherits the subject only for a certain answer.
-        return together if depends or together.decision is Decision.ANSWER else None
+        after = self.retriever.retrieve(message, language, context=previous.subject)
+        depends = _FOLLOW_UP[language].search(message) is not None
+        if alone.decision is Decision.ABSTAIN:
+            # "Why?" means nothing by itself; the weather is not what was talked about.
+            follows = after.decision is Decision.ANSWER or (depends and after.decision is Decision.SUGGEST)
+        else:
+            follows = after.confidence > alone.confidence + (-_LEANING if depends else _LEANING)
+        return after if follows else None
 
     def _shown(self, message: str, subject: str, retrieval: Retrieval, conversation: Conversation, follow_up: bool) -> Reply:
         count = {Decision.ANSWER: 1, Decision.SUGGEST: _SUGGESTED, Decision.ABSTAIN: _NEAREST if retrieval.outside else 0}[

@@ -14,6 +14,7 @@ from tutor.knowledge import KnowledgeBase, passages
 from tutor.words import WordEvidence
 
 _SMALLEST_NORM = 1e-6  # a shorter vector has no direction: no token of the text is known
+_CONTEXT = 1.0  # weight of a follow-up's context beside its own words
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,20 @@ class Ranker:
             raise ValueError("there is no question to index")
         return cls(encoder, questions, neighbors, everyday, WordEvidence(inside, outside) if outside else None)
 
-    def rank(self, query: str) -> Ranking:
-        """The ranking for a query. Not for two threads at once: a SentenceTransformer's tokenizer is not."""
-        embedding = np.asarray(self._encoder.encode([normalized_text(query)], show_progress_bar=False), dtype=np.float32)[0]
-        if not np.isfinite(embedding).all() or np.linalg.norm(embedding) < _SMALLEST_NORM:
+    def rank(self, query: str, context: str = "") -> Ranking:
+        """The ranking for a query; with a `context`, for what the query means after it.
+
+        Not for two threads at once: a SentenceTransformer's tokenizer is not.
+        """
+        texts = [normalized_text(text) for text in (query, context) if text]
+        vectors = np.asarray(self._encoder.encode(texts, show_progress_bar=False), dtype=np.float32)
+        lengths = np.linalg.norm(vectors, axis=1)
+        known = np.isfinite(vectors).all(axis=1) & (lengths >= _SMALLEST_NORM)
+        if not known.any():
             return Ranking()
+        # Each text counts by its meaning, not by its length: a short follow-up is not drowned by a long subject.
+        shares = np.array([1.0, _CONTEXT][: len(texts)])[known]
+        embedding = (shares[:, None] * vectors[known] / lengths[known, None]).sum(axis=0)
         neighbor, everyday = (index.rank(embedding)[0] if index else None for index in (self._neighbors, self._everyday))
-        words = self._evidence.ratio(query) if self._evidence else None
+        words = self._evidence.ratio(" ".join(texts)) if self._evidence else None
         return Ranking(tuple(self._questions.rank(embedding)), neighbor, everyday, words)

@@ -63,14 +63,17 @@ class Retriever:
         """Indexes the knowledge. `cache_dir` keeps the embeddings between starts."""
         return cls(Ranker.build(knowledge, encoder, calibration.encoder, cache_dir), calibration)
 
-    def retrieve(self, query: str, language: Language | None = None, top_k: int = 5) -> Retrieval:
-        """The `top_k` best questions for a query of 1 … 2,000 characters; its language is detected unless given. Raises QueryError."""
+    def retrieve(self, query: str, language: Language | None = None, top_k: int = 5, context: str = "") -> Retrieval:
+        """The `top_k` best questions for a query of 1 … 2,000 characters; its language is detected unless given. Raises QueryError.
+
+        `context` is what a follow-up refers to.
+        """
         text = _checked(query)
         if top_k < 1:
             raise QueryError(f"top_k must be at least 1, got {top_k}")
         language = language or detect_language(text)
         with self._lock:
-            ranking = self._ranker.rank(text)
+            ranking = self._ranker.rank(text, context)
         scale = self._calibration.scales[language]
         judgement = scale.judge(ranking)
         confidence, hits = judgement.confidence, ranking.hits[:top_k]

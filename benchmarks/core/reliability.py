@@ -12,8 +12,8 @@ NAMES: Mapping[Language, str] = {"zh": "Chinese", "en": "English"}
 
 # Pixels.
 _SIDE = 240  # of a panel
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 22, 44, 56  # around a panel
-_LARGEST = 15  # radius of the dot of a bin that holds half the queries or more
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 24, 52, 66  # around a panel
+_LARGEST = 14  # radius of the dot of a bin that holds half the queries or more
 
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # The drawing has a ground of its own and follows the reader's colour scheme, so that it does not depend on the page around it.
@@ -60,13 +60,13 @@ def _panel(name: str, bins: Sequence[Bin], offset: float) -> list[str]:
     error = f", calibration error {calibration_error(bins):.3f}" if queries else ""
     return [
         f'<g transform="translate({offset + _LEFT} {_TOP})">',
-        f'<text class="title" x="{middle}" y="-24">{name}</text>',
-        f'<text x="{middle}" y="-8">{queries:,} queries{error}</text>',
+        f'<text class="title" x="{middle}" y="-34">{name}</text>',
+        f'<text x="{middle}" y="-18">{queries:,} queries{error}</text>',
         *(line for tick in _TICKS for line in _tick(tick)),
         f'<path class="diagonal" d="M0 {_SIDE}L{_SIDE} 0"/>',
         *(_dot(item, queries) for item in filled),
-        f'<text x="{middle}" y="{_SIDE + 40}">confidence</text>',
-        f'<text transform="translate(-44 {middle}) rotate(-90)">share right</text>',
+        f'<text x="{middle}" y="{_SIDE + 52}">confidence</text>',
+        f'<text transform="translate(-56 {middle}) rotate(-90)">share right</text>',
         "</g>",
     ]
 
@@ -76,8 +76,8 @@ def _tick(value: float) -> list[str]:
     x, y = value * _SIDE, (1 - value) * _SIDE
     return [
         f'<path class="grid" d="M{x:g} 0V{_SIDE}M0 {y:g}H{_SIDE}"/>',
-        f'<text x="{x:g}" y="{_SIDE + 18}">{value:g}</text>',
-        f'<text class="value" x="-8" y="{y + 4:g}">{value:g}</text>',
+        f'<text x="{x:g}" y="{_SIDE + 30}">{value:g}</text>',
+        f'<text class="value" x="-17" y="{y + 4:g}">{value:g}</text>',
     ]
 
 

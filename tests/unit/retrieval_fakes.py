@@ -36,7 +36,12 @@ FEATURES = ("score", "lead", "over_neighbor", "over_everyday", "words")
 
 
 def scale_of(
-    scope: Mapping[str, float], scope_intercept: float, in_scope: float, answer: float, sure: float, usual: Mapping[str, float] | None = None
+    scope: Mapping[str, float],
+    scope_intercept: float,
+    in_scope: float,
+    answer: float,
+    sure: float,
+    usual: Mapping[str, float] | None = None,
 ) -> Scale:
     """A scale in which the best question is right if the query is in scope: its confidence is the logistic of the `scope` weights."""
     return Scale(

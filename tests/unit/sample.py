@@ -114,10 +114,11 @@ def write_knowledge(folder: Path) -> Path:
 
 KEYWORDS = {"dropout": ["dropout"], "dropout-test": ["dropout", "test|测试"], "relu": ["relu"]}
 OUTSIDE_KEYWORDS = {"diffusion-models": "diffusion|扩散"}
+STRANGE = re.compile("bread|面包|diffusion|扩散")  # a query with one of these is not about its context
 
 
 class KeywordRetriever:
-    """Finds the questions whose keywords stand in the query, and keeps the queries.
+    """Finds the questions whose keywords stand in the query or its context, and keeps the queries.
 
     The score is the share of a question's keywords that the query holds; of equal scores the question with more keywords comes first.
     All keywords: ANSWER, sure if those of no other question stand there too; some: SUGGEST; none: ABSTAIN, outside by its own keyword.
@@ -126,14 +127,15 @@ class KeywordRetriever:
     def __init__(self) -> None:
         self.queries: list[str] = []
 
-    def retrieve(self, query: str, language: Language | None = None, top_k: int = 5) -> Retrieval:
-        self.queries.append(query)
-        scores = {name: mean(bool(re.search(word, query.lower())) for word in words) for name, words in KEYWORDS.items()}
+    def retrieve(self, query: str, language: Language | None = None, top_k: int = 5, context: str = "") -> Retrieval:
+        text = query if STRANGE.search(query) else f"{context} {query}".strip()
+        self.queries.append(text)
+        scores = {name: mean(bool(re.search(word, text.lower())) for word in words) for name, words in KEYWORDS.items()}
         hits = [Hit(name, scores[name]) for name in sorted(scores, key=lambda name: (-scores[name], -len(KEYWORDS[name])))]
         best = hits[0].score
         decision = Decision.ANSWER if best == 1 else Decision.SUGGEST if best > 0 else Decision.ABSTAIN
         sure = decision is Decision.ANSWER and hits[1].score < 1
-        outside = next((name for name, word in OUTSIDE_KEYWORDS.items() if best == 0 and re.search(word, query.lower())), None)
+        outside = next((name for name, word in OUTSIDE_KEYWORDS.items() if best == 0 and re.search(word, text.lower())), None)
         return Retrieval(query, language or detect_language(query), tuple(hits[:top_k]), best, decision, sure, outside)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.sample import KEYWORDS
 from tutor.chat import Conversation, MessageError, Turn, Tutor, check_message
+from tutor.knowledge import KnowledgeBase
 from tutor.retriever import Decision
 
 
@@ -21,7 +23,8 @@ def talk(tutor: Tutor, *messages: str) -> tuple[Turn, ...]:
 
 def test_a_sure_match_is_answered(tiny_tutor: Tutor) -> None:
     reply = tiny_tutor.reply("  What is ReLU?\n")
-    assert reply.turn == Turn("What is ReLU?", "What is ReLU?", "en", Decision.ANSWER, ("relu",), 1.0)
+    assert reply.turn == Turn("What is ReLU?", "What is ReLU?", "en", Decision.ANSWER, ("relu",), 1.0, sure=True)
+    assert reply.turn.parts == (reply.turn,)
     assert reply.conversation == Conversation((reply.turn,))
     assert [question.id for question in tiny_tutor.questions(reply.turn)] == ["relu"]
 
@@ -35,6 +38,130 @@ def test_an_unsure_match_is_suggested_with_the_three_nearest(tiny_tutor: Tutor) 
 def test_what_is_not_covered_is_not_answered(tiny_tutor: Tutor) -> None:
     (turn,) = talk(tiny_tutor, "How do I bake bread?")
     assert (turn.decision, turn.question_ids, turn.confidence) == (Decision.ABSTAIN, (), 0.0)
+    assert (turn.outside, tiny_tutor.outside_name(turn), turn.alternatives) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("message", "alternatives", "nearby"),
+    [
+        ("What is ReLU?", (), ["dropout-test", "dropout"]),  # sure: what is related
+        ("dropout in testing", ("dropout", "relu"), ["dropout", "relu"]),  # two questions fit: the next nearest
+    ],
+)
+def test_an_unsure_answer_has_alternatives(tiny_tutor: Tutor, message: str, alternatives: tuple[str, ...], nearby: list[str]) -> None:
+    (turn,) = talk(tiny_tutor, message)
+    assert (turn.decision, turn.sure, turn.alternatives) == (Decision.ANSWER, not alternatives, alternatives)
+    assert [question.id for question in tiny_tutor.nearby(turn)] == nearby
+
+
+def test_a_suggestion_has_no_alternatives(tiny_tutor: Tutor) -> None:
+    (turn,) = talk(tiny_tutor, "behaviour of layers when testing")
+    assert (turn.sure, turn.alternatives, turn.outside) == (False, (), None)
+
+
+@pytest.mark.parametrize(("message", "name"), [("How do diffusion models work?", "diffusion models"), ("扩散模型的原理", "扩散模型")])
+def test_a_topic_outside_is_named_with_the_nearest_questions(tiny_tutor: Tutor, message: str, name: str) -> None:
+    (turn,) = talk(tiny_tutor, message)
+    assert (turn.decision, turn.outside, tiny_tutor.outside_name(turn)) == (Decision.ABSTAIN, "diffusion-models", name)
+    assert turn.question_ids == ("dropout-test", "dropout")
+
+
+def test_a_topic_outside_that_is_gone_has_no_name(tiny_tutor: Tutor, folder: Path) -> None:
+    (turn,) = talk(tiny_tutor, "How do diffusion models work?")
+    (folder / "outside" / "diffusion-models.yaml").unlink()
+    assert Tutor(KnowledgeBase.load(folder), tiny_tutor.retriever).outside_name(turn) is None
+
+
+# Several questions in one message
+
+
+@pytest.mark.parametrize(
+    ("message", "parts", "found"),
+    [
+        ("What is dropout? What is ReLU?", ["What is dropout?", "What is ReLU?"], ["dropout", "relu"]),
+        ("什么是 dropout？什么是 ReLU？", ["什么是 dropout？", "什么是 ReLU？"], ["dropout", "relu"]),
+        ("1. What is ReLU?\n2. What is dropout?", ["What is ReLU?", "What is dropout?"], ["relu", "dropout"]),
+        ("relu 是什么，dropout 怎么用", ["relu 是什么", "dropout 怎么用"], ["relu", "dropout"]),
+        ("What is ReLU? What is dropout? And at test time?", None, ["relu", "dropout", "dropout-test"]),
+    ],
+)
+def test_several_questions_are_answered_one_by_one(tiny_tutor: Tutor, message: str, parts: list[str] | None, found: list[str]) -> None:
+    reply = tiny_tutor.reply(message)
+    turn = reply.turn
+    assert [part.question_ids for part in turn.parts] == [(name,) for name in found]
+    assert parts is None or [part.message for part in turn.parts] == parts
+    assert [part.turn for part in reply.further] == list(turn.further)
+    assert all(part.further == () for part in turn.further)
+    assert reply.conversation.turns == (turn,)
+
+
+def test_a_part_may_follow_up_on_the_part_before(tiny_tutor: Tutor) -> None:
+    (turn,) = talk(tiny_tutor, "What is dropout? What does it do in testing?")
+    assert [(part.question_ids, part.follow_up) for part in turn.parts] == [(("dropout",), False), (("dropout-test",), True)]
+
+
+def test_the_next_message_follows_up_on_the_last_part(tiny_tutor: Tutor) -> None:
+    turns = talk(tiny_tutor, "What is ReLU? What is dropout?", "and at test time?")
+    assert (turns[1].follow_up, turns[1].subject, turns[1].question_ids) == (True, "What is dropout?", ("dropout-test",))
+
+
+@pytest.mark.parametrize("message", ["What is ReLU? Explain ReLU.", "什么是 ReLU？ReLU 是什么？", "What is ReLU? Why?"])
+def test_the_same_question_twice_is_one_answer(tiny_tutor: Tutor, message: str) -> None:
+    (turn,) = talk(tiny_tutor, message)
+    assert (turn.message, turn.question_ids, turn.further) == (message, ("relu",), ())
+
+
+def test_the_same_question_among_others_is_answered_once(tiny_tutor: Tutor) -> None:
+    (turn,) = talk(tiny_tutor, "What is ReLU? What is dropout? Explain ReLU.")
+    assert [part.question_ids for part in turn.parts] == [("relu",), ("dropout",)]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "What is dropout? What is a test of bread? What is ReLU?",  # the second part is unclear
+        "What is dropout? How do I bake bread?",  # it is not covered
+        "How do I bake bread? What is ReLU?",
+        "What is dropout? What is ReLU? " * 3,  # too many to be cut
+    ],
+)
+def test_an_unclear_part_leaves_the_message_whole(tiny_tutor: Tutor, message: str) -> None:
+    (turn,) = talk(tiny_tutor, message)
+    assert (turn.message, turn.further) == (message.strip(), ())
+
+
+def test_a_part_may_be_about_a_topic_outside(tiny_tutor: Tutor) -> None:
+    (turn,) = talk(tiny_tutor, "What is dropout? How do diffusion models work?")
+    assert [(part.decision, part.outside) for part in turn.parts] == [(Decision.ANSWER, None), (Decision.ABSTAIN, "diffusion-models")]
+
+
+def test_two_parts_about_one_topic_outside_are_one(tiny_tutor: Tutor) -> None:
+    (turn,) = talk(tiny_tutor, "What is diffusion? How does diffusion work? What is ReLU?")
+    assert [part.outside for part in turn.parts] == ["diffusion-models", None]
+
+
+def test_the_record_of_several_questions(tiny_tutor: Tutor) -> None:
+    record = tiny_tutor.record(tiny_tutor.reply("What is dropout? What is ReLU? What is diffusion?"))
+    relu, diffusion = record["further"]
+    assert (record["decision"], record["hits"][0]["id"], record["demo"]) == ("answer", "dropout", None)
+    assert (relu["question"], relu["hits"][0]["id"], relu["demo"]) == ("What is ReLU?", "relu", {"id": "tiny", "preset": "small"})
+    assert (diffusion["decision"], diffusion["outside"], diffusion["sure"]) == ("abstain", "diffusion-models", False)
+    assert list(record) == list(relu) == list(diffusion)
+    assert relu["further"] == diffusion["further"] == []
+    assert relu == tiny_tutor.record(tiny_tutor.reply("What is ReLU?"))
+
+
+@pytest.mark.xfail(strict=True, reason="the turn keeps the first question of the message only")
+def test_a_retry_asks_all_the_questions_of_the_message_again(tiny_tutor: Tutor) -> None:
+    before = Conversation(talk(tiny_tutor, "What is dropout?"))
+    reply = tiny_tutor.reply("What is ReLU? What is dropout?", before)
+    assert tiny_tutor.reply(reply.turn.message, reply.conversation.without_last()).conversation == reply.conversation
+
+
+@pytest.mark.parametrize("message", ["What is dropout?? What is ReLU??", "什么是 dropout？？什么是 ReLU？"])
+def test_a_repeated_question_mark_is_no_question(tiny_tutor: Tutor, message: str) -> None:
+    (turn,) = talk(tiny_tutor, message)
+    assert [part.question_ids for part in turn.parts] == [("dropout",), ("relu",)]
 
 
 def test_the_language_is_that_of_the_message_unless_given(tiny_tutor: Tutor) -> None:
@@ -138,7 +265,7 @@ def test_a_question_can_be_shown_by_name(tiny_tutor: Tutor) -> None:
     before = Conversation(talk(tiny_tutor, "How do I bake bread?"))
     reply = tiny_tutor.show("dropout-test", "zh", before)
     title = "什么是 Dropout at test time？"
-    assert reply.turn == Turn(title, title, "zh", Decision.ANSWER, ("dropout-test",), 1.0)
+    assert reply.turn == Turn(title, title, "zh", Decision.ANSWER, ("dropout-test",), 1.0, sure=True)
     assert reply.conversation.turns == (*before.turns, reply.turn)
     assert reply.retrieval.hits[0].question_id == "dropout-test"
     assert tiny_tutor.reply("为什么？", reply.conversation).turn.question_ids == ("dropout-test",)
@@ -152,7 +279,7 @@ def test_the_question_shown_is_the_first_hit_even_if_its_own_words_do_not_find_i
     monkeypatch.setitem(KEYWORDS, "relu", ["rectifier"])
     record = tiny_tutor.record(tiny_tutor.show("relu", "en", Conversation()))
     assert [hit["id"] for hit in record["hits"]] == ["relu", "dropout-test", "dropout"]
-    assert (record["decision"], record["confidence"]) == ("answer", 1.0)
+    assert (record["decision"], record["confidence"], record["sure"], record["outside"]) == ("answer", 1.0, True, None)
 
 
 def test_the_record_of_an_answer(tiny_tutor: Tutor) -> None:
@@ -161,24 +288,34 @@ def test_the_record_of_an_answer(tiny_tutor: Tutor) -> None:
         "language": "en",
         "decision": "answer",
         "confidence": 1.0,
+        "sure": True,
+        "outside": None,
         "hits": [
             {"id": "relu", "section": "1.12", "score": 1.0},
             {"id": "dropout-test", "section": "1.111", "score": 0.0},
             {"id": "dropout", "section": "1.10", "score": 0.0},
         ],
         "demo": {"id": "tiny", "preset": "small"},
+        "further": [],
     }
 
 
 @pytest.mark.parametrize(
     ("message", "decision"),
-    [("What is dropout?", "answer"), ("a test of relu-like units", "answer"), ("a test", "suggest"), ("?", "abstain")],
+    [
+        ("What is dropout?", "answer"),
+        ("a test of relu-like units", "answer"),
+        ("a test", "suggest"),
+        ("?", "abstain"),
+        ("diffusion", "abstain"),
+    ],
 )
 def test_a_record_always_has_the_same_keys(tiny_tutor: Tutor, message: str, decision: str) -> None:
     record = tiny_tutor.record(tiny_tutor.reply(message))
-    assert list(record) == ["question", "language", "decision", "confidence", "hits", "demo"]
+    assert list(record) == ["question", "language", "decision", "confidence", "sure", "outside", "hits", "demo", "further"]
     assert all(list(hit) == ["id", "section", "score"] for hit in record["hits"])
-    assert record["decision"] == decision
+    assert (record["decision"], record["sure"]) == (decision, decision == "answer")
+    assert record["outside"] == ("diffusion-models" if message == "diffusion" else None)
     assert (record["demo"] is None) == ("relu" not in message)
 
 

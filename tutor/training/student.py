@@ -38,7 +38,7 @@ class Recipe:
     batch_size: int = 1024
     learning_rate: float = 1e-2
     split: float = 0.1
-    contrast_epochs: int = 1
+    contrast_epochs: int = 2
     contrast_learning_rate: float = 3e-3
     contrast: float = 0.5
     temperature: float = 0.1
