@@ -18,16 +18,18 @@ from tutor.several import possible_questions
 # A message that only makes sense after the one before it: it opens with a connective, or points back with a pronoun.
 _FOLLOW_UP = {
     "zh": re.compile(
-        r"^(那|所以|但是|可是|不过|然后|还有|如果|要是|为什么|为啥|怎么|怎样|比如|例如|举个?例子|具体|详细|继续|再|换成|此外|公式|代码)|(它|这个|这样|这里|上面|刚才|前面)"
+        r"^(那|所以|但是|可是|不过|然后|还有|如果|要是|为什么|为啥|怎么|怎样|比如|例如|举个?例子|具体|详细|继续|再|换成|此外|公式|代码)|(它|这个|这样|这里|这两|上面|刚才|前面|前者|后者|两者|哪个|哪种|另一个)"
     ),
     "en": re.compile(
         r"^(and|but|so|then|ok|okay|what about|how about|what if|why|how so|how come|really|for example|e\.?g|more|tell me more|go on|continue|formula|code)\b"
-        r"|\b(it|its|that|this|those|these|they|them|there)\b",
+        r"|\b(it|its|that|this|those|these|they|them|there|which one|which of|instead)\b",
         re.IGNORECASE,
     ),
 }
 _LONGEST = {"zh": 40, "en": 100}  # characters: a longer message is taken to stand alone
 _LEANING = 0.1  # confidence by which a message that points back is more readily taken for a follow-up, and another one less
+_SHORTEST = {"zh": 8, "en": 20}  # characters: what is shorter ("why?", "could you help?") may mean nothing by itself
+_HOPELESS = 0.02  # confidence below which anything longer is certainly about something else
 _SUGGESTED, _NEAREST = 3, 2  # questions offered for an unclear message, and beside an unsure answer or a topic outside
 
 
@@ -181,16 +183,17 @@ class Tutor:
         return self._shown(text, text, alone, conversation, follow_up=False)
 
     def _answer_each(self, parts: Sequence[str], conversation: Conversation, language: Language | None) -> list[Reply]:
-        """The reply to each part, read after the parts before it; nothing if a part has no clear reply, so that it was no question of its own."""
-        replies: dict[object, Reply] = {}
+        """The reply to each part, read after the parts before it; without those that ask nothing new.
+
+        None at all unless two of them are clear: the message is one question, put in several sentences.
+        """
+        replies: list[Reply] = []
         for part in parts:
             reply = self._answer(part, conversation, language)
-            turn = reply.turn
-            if turn.decision is Decision.SUGGEST or (turn.decision is Decision.ABSTAIN and turn.outside is None):
-                return []
-            replies.setdefault(turn.outside or turn.question_ids, reply)
-            conversation = conversation.with_turn(turn)
-        return list(replies.values())
+            conversation = conversation.with_turn(reply.turn)
+            if not any(_says_the_same(reply.turn, other.turn) for other in replies):
+                replies.append(reply)
+        return replies if sum(_is_clear(reply.turn) for reply in replies) > 1 else []
 
     def _carried(self, message: str, alone: Retrieval, previous: Turn | None) -> Retrieval | None:
         """The retrieval of `message` after what was talked about before, if it is a follow-up; else None."""
@@ -203,7 +206,8 @@ class Tutor:
         depends = _FOLLOW_UP[language].search(message) is not None
         if alone.decision is Decision.ABSTAIN:
             # "Why?" means nothing by itself; the weather is not what was talked about.
-            follows = after.decision is Decision.ANSWER or (depends and after.decision is Decision.SUGGEST)
+            elsewhere = not depends and _is_elsewhere(message, alone.confidence, language)
+            follows = not elsewhere and (after.decision is Decision.ANSWER or (depends and after.decision is Decision.SUGGEST))
         else:
             follows = after.confidence > alone.confidence + (-_LEANING if depends else _LEANING)
         return after if follows else None
@@ -222,6 +226,23 @@ class Tutor:
             sure=retrieval.sure, outside=retrieval.outside, alternatives=tuple(hit.question_id for hit in others),
         )  # fmt: skip
         return Reply(turn, retrieval, conversation.with_turn(turn))
+
+
+def _says_the_same(turn: Turn, earlier: Turn) -> bool:
+    """Whether a turn leads to what an earlier one of the same message showed."""
+    return (turn.outside, turn.question_ids[:1]) == (earlier.outside, earlier.question_ids[:1])
+
+
+def _is_clear(turn: Turn) -> bool:
+    """Whether a turn stands for a question of its own: it has an answer, or is certainly about something else."""
+    if turn.decision is Decision.ABSTAIN:
+        return _is_elsewhere(turn.message, turn.confidence, turn.language)
+    return turn.decision is Decision.ANSWER
+
+
+def _is_elsewhere(message: str, confidence: float, language: Language) -> bool:
+    """Whether a message is certainly about something that is not covered, rather than too short to mean anything by itself."""
+    return confidence < _HOPELESS and len(message) >= _SHORTEST[language]
 
 
 def check_message(message: object) -> str:

@@ -15,8 +15,9 @@ _ASKS = {
     "en": re.compile(rf"^\W*(?:(?:and|but|so|also|then|or|plus|please)\W+)*(?:{_ASKING_EN})\b", re.IGNORECASE),
 }
 
-# The end of a sentence, a line break, or the number of the next item of a list.
-_SENTENCES = re.compile(r"(?<=[？！。；?!;])\s*|(?<=[.])\s+(?=[A-Z(])|[\r\n]+|(?:(?<=\s)|(?<=^))(?:\(?\d{1,2}[.)、）]|[①-⑨])(?!\d)\s*")
+# The end of a sentence or a line; the number or bullet of the next item of a list.
+_SENTENCES = re.compile(r"(?<=[？！。；?!;])(?![？！。；?!;])\s*|(?<=[.])\s+(?=[A-Z(])|[\r\n]+")
+_ITEM = re.compile(r"^\s*(?:\(?\d{1,2}[.)、）:：](?!\d)|[①-⑨]|[-*•])\s*|(?<=\s)(?:\(?\d[)）、]|[①-⑨])\s*")
 # Inside a sentence: a joint with a question on either side.
 _JOINTS = {
     "zh": re.compile(r"[，,、；]?\s*(?:以及|还有|另外|此外|并且|而且|顺便问一?下?|顺便|再问一?下?|同时|然后)[，,]?\s*|[，,]\s*"),
@@ -31,10 +32,13 @@ def possible_questions(text: str, language: str) -> list[str]:
 
     What asks nothing ("My loss is flat.") stays with the question after it, or with the last one at the end.
     """
-    pieces = [piece.strip() for sentence in _SENTENCES.split(text) if sentence for piece in _cut_at_joints(sentence, language)]
+    sentences = [item for sentence in _SENTENCES.split(text) if sentence for item in _ITEM.split(sentence)]
+    pieces = [piece.strip() for sentence in sentences for piece in _cut_at_joints(sentence, language)]
     questions: list[str] = []
     waiting = ""
-    for piece in filter(None, pieces):
+    for piece in pieces:
+        if not any(character.isalnum() for character in piece):
+            continue
         if _asks(piece, language):
             questions.append(f"{waiting} {piece}".strip())
             waiting = ""

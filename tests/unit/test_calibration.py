@@ -170,6 +170,19 @@ def test_the_thresholds_are_in_order(tmp_path: Path) -> None:
             assert module.LEAST_TO_ANSWER <= scale.answer <= scale.sure <= 1
 
 
+def test_what_is_wrong_too_often_is_not_sure(tmp_path: Path) -> None:
+    """With "why" every third query has another answer than the nearest; without, none has."""
+    swapped = {"1.1": "1.2", "1.2": "1.3", "1.3": "1.1"}
+    rows = labelled_queries() * 3
+    asked = [place for place, row in enumerate(rows) if row.kind == "in" and row.query.endswith(("why", "为什么"))]
+    for place in asked[::3]:
+        rows[place] = replace(rows[place], answers=(swapped[rows[place].answers[0]],))
+    knowledge, encoder = knowledge_of(tmp_path), WordEncoder()
+    retriever = Retriever.build(knowledge, encoder, calibrate(knowledge, encoder, rows))
+    found = [retriever.retrieve(query) for query in ("adam", "优化", "adam why", "优化 为什么")]
+    assert [(retrieval.decision.value, retrieval.sure) for retrieval in found] == [("answer", True)] * 2 + [("answer", False)] * 2
+
+
 def test_without_outside_topics_what_they_would_give_has_no_weight(tmp_path: Path) -> None:
     calibration = calibrate(knowledge_of(tmp_path), WordEncoder(), labelled_queries())
     for scale in calibration.scales.values():

@@ -119,15 +119,29 @@ def test_the_same_question_among_others_is_answered_once(tiny_tutor: Tutor) -> N
 @pytest.mark.parametrize(
     "message",
     [
-        "What is dropout? What is a test of bread? What is ReLU?",  # the second part is unclear
-        "What is dropout? How do I bake bread?",  # it is not covered
-        "How do I bake bread? What is ReLU?",
+        "What is a test of bread? What is ReLU?",  # one part is unclear
+        "What is ReLU? What is a test of bread?",
+        "Bread? What is ReLU?",  # one is too short to mean anything
+        "Explain a test of bread. How do I bake bread?",
         "What is dropout? What is ReLU? " * 3,  # too many to be cut
     ],
 )
-def test_an_unclear_part_leaves_the_message_whole(tiny_tutor: Tutor, message: str) -> None:
+def test_a_message_without_two_clear_parts_is_left_whole(tiny_tutor: Tutor, message: str) -> None:
     (turn,) = talk(tiny_tutor, message)
     assert (turn.message, turn.further) == (message.strip(), ())
+
+
+@pytest.mark.parametrize(
+    ("message", "decisions"),
+    [
+        ("What is dropout? What is a test of bread? What is ReLU?", ["answer", "suggest", "answer"]),
+        ("What is dropout? How do I bake bread?", ["answer", "abstain"]),
+        ("How do I bake bread? What is ReLU?", ["abstain", "answer"]),
+    ],
+)
+def test_beside_two_clear_parts_each_has_a_decision_of_its_own(tiny_tutor: Tutor, message: str, decisions: list[str]) -> None:
+    (turn,) = talk(tiny_tutor, message)
+    assert [part.decision.value for part in turn.parts] == decisions
 
 
 def test_a_part_may_be_about_a_topic_outside(tiny_tutor: Tutor) -> None:
@@ -136,7 +150,7 @@ def test_a_part_may_be_about_a_topic_outside(tiny_tutor: Tutor) -> None:
 
 
 def test_two_parts_about_one_topic_outside_are_one(tiny_tutor: Tutor) -> None:
-    (turn,) = talk(tiny_tutor, "What is diffusion? How does diffusion work? What is ReLU?")
+    (turn,) = talk(tiny_tutor, "How do diffusion models work? Why is diffusion that slow? What is ReLU?")
     assert [part.outside for part in turn.parts] == ["diffusion-models", None]
 
 

@@ -110,6 +110,7 @@ def test_everyday_matters_are_never_named(bounded: Retriever) -> None:
         (0.9, 0.8, Decision.ANSWER, False),
         (0.9, 0.5, Decision.SUGGEST, False),
         (0.45, 0.99, Decision.SUGGEST, False),
+        (0.45, 0.5, Decision.SUGGEST, False),
         (0.35, 0.99, Decision.ABSTAIN, False),  # the scope decides, not the confidence
     ],
 )

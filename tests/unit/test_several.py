@@ -33,6 +33,9 @@ CUT = {
         ("What is dropout\nWhat is ReLU", ["What is dropout", "What is ReLU"]),
         ("1. What is BN?\n2. What is LN?", ["What is BN?", "What is LN?"]),
         ("1) what is BN\n2) what is LN\n3) why ReLU", ["what is BN", "what is LN", "why ReLU"]),
+        ("What is dropout?? What is ReLU?!", ["What is dropout??", "What is ReLU?!"]),
+        ("- what is BN\n- what is LN", ["what is BN", "what is LN"]),
+        ("Why flat after epoch 3. What now?", ["Why flat after epoch 3.", "What now?"]),
         ("(1) What is BN (2) what is LN", ["What is BN", "what is LN"]),
     ],
 }
@@ -62,6 +65,9 @@ def test_several_questions_are_cut_apart(language: str, text: str, parts: list[s
         ("en", "What is e.g. dropout?"),
         ("en", "I think, therefore what I am is clear"),
         ("en", "What is ReLU?!"),
+        ("en", "Why??"),
+        ("zh", "为什么？？！"),
+        ("en", "Why is the loss flat after epoch 3. I see no reason"),
         ("en", "It trains. It does not test."),
     ],
 )
