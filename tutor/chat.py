@@ -47,8 +47,8 @@ class Turn:
 
     `question_ids` holds the question answered (ANSWER), those suggested (SUGGEST), or those nearest to a topic `outside` the questions
     (ABSTAIN; nothing if no such topic is known). `sure` marks an answer of high confidence; for another, `alternatives` are the next nearest questions. `subject` is the text that a follow-up builds
-    on. `repeated` says that a follow-up led to the question shown last, so that the learner should see all of it. `further` holds the turns
-    of the other questions in the same message.
+    on. `repeated` says that a follow-up led to the question shown last, so that the learner should see all of it. Of several questions in
+    one message, `part` is the text of the first and `further` holds the turns of the others.
     """
 
     message: str
@@ -62,6 +62,7 @@ class Turn:
     sure: bool = False
     outside: str | None = None
     alternatives: tuple[str, ...] = ()
+    part: str = ""
     further: tuple[Turn, ...] = ()
 
     @property
@@ -125,7 +126,7 @@ class Tutor:
         if len(replies) < 2:
             return whole
         first, *further = replies
-        turn = replace(first.turn, further=tuple(reply.turn for reply in further))
+        turn = replace(first.turn, message=text, part=first.turn.message, further=tuple(reply.turn for reply in further))
         return Reply(turn, first.retrieval, conversation.with_turn(turn), tuple(further))
 
     def show(self, question_id: str, language: Language, conversation: Conversation) -> Reply:
@@ -236,7 +237,8 @@ def _says_the_same(turn: Turn, earlier: Turn) -> bool:
 def _is_clear(turn: Turn) -> bool:
     """Whether a turn stands for a question of its own: it has an answer, or is certainly about something else."""
     if turn.decision is Decision.ABSTAIN:
-        return _is_elsewhere(turn.message, turn.confidence, turn.language)
+        named = turn.outside is not None and turn.confidence < _HOPELESS
+        return named or _is_elsewhere(turn.message, turn.confidence, turn.language)
     return turn.decision is Decision.ANSWER
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import io
 import json
 import logging
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,7 +114,7 @@ def _lines(name: str) -> Iterator[str]:
 def _print_reply(tutor: Tutor, reply: Reply) -> None:
     for part in reply.turn.parts:
         if reply.turn.further:
-            typer.secho(f"\n> {part.message}", bold=True)
+            typer.secho(f"\n> {part.part or part.message}", bold=True)
         _print_turn(tutor, part)
 
 
@@ -269,7 +270,10 @@ def evaluate(
     outcomes = outcomes_of(tutor.retriever, tutor.knowledge, rows)
     figures, spread = evaluated(outcomes), intervals(outcomes, samples=500)
     data: dict[str, Any] = {
-        language: {name: {"value": value, "interval": spread[language][name]} for name, value in of_language.items()}
+        language: {
+            name: {"value": _json_number(value), "interval": list(map(_json_number, spread[language][name]))}
+            for name, value in of_language.items()
+        }
         for language, of_language in figures.items()
     }
     tables = {"": data}
@@ -294,6 +298,11 @@ def evaluate(
         _print_figures(title, content)
     for item in wrong:
         typer.echo(f"{item.row.language} {'/'.join(item.row.answers)} <- {item.found} ({item.confidence:.2f}): {item.row.query}")
+
+
+def _json_number(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return value if math.isfinite(value) else None
 
 
 def _print_figures(title: str, data: dict[str, dict[str, Any]]) -> None:
@@ -333,7 +342,9 @@ def calibrate(
         loaded = load_encoder(settings.encoder)
         calibration = calibrated(KnowledgeBase.load(KNOWLEDGE), loaded, rows, fingerprint(settings.encoder), settings.cache)
         calibration.save(path)
-    except (LabelledQueryError, EncoderError, CalibrationError, OSError) as error:
+    except LabelledQueryError as error:
+        _refuse(error)
+    except (EncoderError, CalibrationError, OSError) as error:
         _refuse(error, 1)
     for language, scale in calibration.scales.items():
         typer.echo(f"{language}: in scope from {scale.in_scope:.3f}, answered from {scale.answer:.3f}, sure from {scale.sure:.3f}")

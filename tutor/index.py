@@ -29,6 +29,7 @@ _REFINED = 512  # candidates that are ordered by their true cosine
 _CLUSTERING_ROUNDS = 8
 _DRAWN_PER_CLUSTER = 40  # vectors that the clusters are learned from
 
+_REGULARIZATION, _NORMALIZATION = re.compile(r"(?<=[Ll][12])\s*正規化"), re.compile("正規化")  # one word for both in Taiwan
 _SPACE_IN_CHINESE = re.compile(r"(?<=[\u3400-\u4dbf\u4e00-\u9fff]) (?=[\u3400-\u4dbf\u4e00-\u9fff])")
 
 _log = logging.getLogger(__name__)
@@ -107,9 +108,12 @@ def _exact_index(vectors: np.ndarray) -> Any:
 def _approximate_index(vectors: np.ndarray) -> Any:
     import faiss
 
+    dimensions = vectors.shape[1]
+    codes = dimensions // 2 if dimensions % 2 == 0 else dimensions  # of four bits, one for each pair of dimensions
     clusters = int(4 * len(vectors) ** 0.5)
-    index: Any = faiss.index_factory(vectors.shape[1], f"IVF{clusters},PQ{vectors.shape[1] // 2}x4fs", faiss.METRIC_INNER_PRODUCT)
+    index: Any = faiss.index_factory(dimensions, f"IVF{clusters},PQ{codes}x4fs", faiss.METRIC_INNER_PRODUCT)
     index.cp.niter = _CLUSTERING_ROUNDS
+    index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1  # FAISS warns on stderr otherwise
     drawn = np.random.default_rng(0).permutation(len(vectors))[: _DRAWN_PER_CLUSTER * clusters]
     index.train(vectors[np.sort(drawn)])
     index.add(vectors)
@@ -161,7 +165,10 @@ def normalized_text(text: str) -> str:
 def simplified(text: str) -> str:
     """Traditional Chinese in simplified characters and in the words of the mainland (最佳化 → 优化); any other text as it is."""
     characters, words = _converters()
-    return str(words.convert(text)) if characters.convert(text) != text else text
+    if characters.convert(text) == text:
+        return text
+    # OpenCC takes the word for the normal forms of databases.
+    return str(words.convert(_NORMALIZATION.sub("歸一化", _REGULARIZATION.sub("正則化", text))))
 
 
 @functools.cache

@@ -54,7 +54,7 @@ class KnowledgeBase:
                 parsed.append(parse_question(path, folder))
             except QuestionError as error:
                 faults += error.faults
-        topics, topic_faults = _load_topics(folder, sorted({path.parent.name for path in paths}))
+        topics, topic_faults = load_topics(folder, sorted({path.parent.name for path in paths}))
         outside, outside_faults = load_outside(folder)
         faults += topic_faults + outside_faults
         faults += _cross_faults(parsed, topics, {path.stem for path in paths}, demos)
@@ -116,10 +116,10 @@ def _section_order(question: Question) -> tuple[bool, list[tuple[int, str]], str
 def _comparable(text: str) -> str:
     """The text without case, width and punctuation: what makes two questions the same."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(character for character in folded if character.isalnum())
+    return "".join(character for character in folded if character.isalnum()) or folded
 
 
-def _load_topics(folder: Path, folders: Sequence[str]) -> tuple[Mapping[str, Text], list[Fault]]:
+def load_topics(folder: Path, folders: Sequence[str]) -> tuple[Mapping[str, Text], list[Fault]]:
     """The topics of the file; the folders under their own names if there is no file or it cannot be read."""
     by_folder = {name: Text(zh=name, en=name) for name in folders}
     path = folder / TOPICS_FILE

@@ -17,7 +17,7 @@ _ASKS = {
 
 # The end of a sentence or a line; the number or bullet of the next item of a list.
 _SENTENCES = re.compile(r"(?<=[？！。；?!;])(?![？！。；?!;])\s*|(?<=[.])\s+(?=[A-Z(])|[\r\n]+")
-_ITEM = re.compile(r"^\s*(?:\(?\d{1,2}[.)、）:：](?!\d)|[①-⑨]|[-*•])\s*|(?<=\s)(?:\(?\d[)）、]|[①-⑨])\s*")
+_ITEM = re.compile(r"^\s*(?:\(?\d{1,2}[.)、）:：](?!\d)|[①-⑨]|[-*•])\s*|(?<=\s)\(?\d[)）、]\s*|[①-⑨]\s*")
 # Inside a sentence: a joint with a question on either side.
 _JOINTS = {
     "zh": re.compile(r"[，,、；]?\s*(?:以及|还有|另外|此外|并且|而且|顺便问一?下?|顺便|再问一?下?|同时|然后)[，,]?\s*|[，,]\s*"),

@@ -6,13 +6,12 @@ import re
 import unicodedata
 from pathlib import Path
 
-import yaml
-
-from tutor.knowledge import TOPICS_FILE
+from tutor.knowledge import TOPICS_FILE, load_topics
 from tutor.question import HEADINGS, LANGUAGES
 from tutor.retriever import detect_language
 
 _SLUG = r"[a-z0-9]+(?:-[a-z0-9]+)*"
+_TOPIC = r"[a-z0-9]+(?:[-_][a-z0-9]+)*"
 _MOST_WORDS = 6  # of an id made from a question
 _EMPTY_WORDS = frozenset(
     "a an and are as at be by can do does for from how in is it its of on or should the to was what when which why with you your".split()  # noqa: SIM905
@@ -31,12 +30,13 @@ def write_template(folder: Path, topic: str, question: str, name: str | None = N
     question = " ".join(question.split())
     if not question:
         raise TemplateError("the question is empty")
-    if not re.fullmatch(_SLUG, topic):
-        raise TemplateError(f"the topic {topic!r} must be lower-case words joined by hyphens")
-    topics = folder / TOPICS_FILE
-    known = list(yaml.safe_load(topics.read_text(encoding="utf-8"))) if topics.is_file() else None
-    if known is not None and topic not in known:
-        raise TemplateError(f"the topic {topic!r} is not in {topics}; there are: {', '.join(known)} (or add it there)")
+    if not re.fullmatch(_TOPIC, topic):
+        raise TemplateError(f"the topic {topic!r} must be lower-case words joined by hyphens or underscores")
+    topics, faults = load_topics(folder, [topic])
+    if faults:
+        raise TemplateError("\n".join(map(str, faults)))
+    if topic not in topics:
+        raise TemplateError(f"the topic {topic!r} is not in {folder / TOPICS_FILE}; there are: {', '.join(topics)} (or add it there)")
     name = name or _slug(question)
     if not re.fullmatch(_SLUG, name):
         raise TemplateError("no id can be made from this question: give one with --id, lower-case words joined by hyphens")

@@ -247,7 +247,6 @@ def test_the_document_has_every_part(tiny_tutor: Tutor) -> None:
     assert "<details" not in text
 
 
-@pytest.mark.xfail(strict=True, reason="the turn keeps the first question of the message only")
 def test_the_whole_message_is_shown_as_typed(tiny_tutor: Tutor) -> None:
     typed = "I have two. What is dropout? What is ReLU?"
     assert shown(tiny_tutor, typed)[0]["content"] == escape(typed)
