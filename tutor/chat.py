@@ -15,19 +15,40 @@ from tutor.question import Language, Question, Text
 from tutor.retriever import MAX_QUERY_CHARACTERS, Decision, Retrieval, Retriever
 from tutor.several import possible_questions
 
-# A message that only makes sense after the one before it: it opens with a connective, or points back with a pronoun.
-_FOLLOW_UP = {
+# A message that only makes sense after the one before it opens with a connective …
+_OPENS = {
     "zh": re.compile(
-        r"^(那|所以|但是|可是|不过|然后|还有|如果|要是|为什么|为啥|怎么|怎样|比如|例如|举个?例子|具体|详细|继续|再|换成|此外|公式|代码)|(它|这个|这样|这里|这两|上面|刚才|前面|前者|后者|两者|哪个|哪种|另一个)"
+        r"^(那|所以|但是|可是|不过|然后|还有|如果|要是|为什么|为啥|怎么|怎样|比如|例如|举个?例子|具体|详细|继续|再|换成|此外|公式|代码)"
     ),
     "en": re.compile(
-        r"^(and|but|so|then|ok|okay|what about|how about|what if|why|how so|how come|really|for example|e\.?g|more|tell me more|go on|continue|formula|code)\b"
-        r"|\b(it|its|that|this|those|these|they|them|there|which one|which of|instead)\b",
+        r"^(and|but|so|then|ok|okay|what about|how about|what if|why|how so|how come|really|for example|e\.?g|more|tell me more|go on|continue|formula|code)\b",
+        re.IGNORECASE,
+    ),
+}
+# … or points back …
+_POINTS = {
+    "zh": re.compile(r"它|这个|这样|这里|这两|上面|刚才|前面|前者|后者|两者|哪个|哪种|另一个"),
+    "en": re.compile(r"\b(it|its|that|this|those|these|they|them|there|which one|which of|instead)\b", re.IGNORECASE),
+}
+# … or asks for more of the same, without a word of its own.
+_MORE = {
+    "zh": re.compile(
+        r"(那|所以|嗯|好的?)*(为什么|为啥|为何|凭什么|怎么说|然后|继续|还有|原理|证明|推导|公式|代码|例子|直觉"
+        r"|(能|可以|请|麻烦)?(再|多|给我?|来|有没有|有|举|看看|写)*(一?个|一?段|点)?(具体|简单|直观|数学)?的?(例子|公式|代码|推导|证明|解释)"
+        r"|(能|可以|请|麻烦)?(再|多|展开|详细|具体|通俗|直白|简单|仔细)*(地|得)?(说|讲|解释|展开|介绍)(得|的)?(更|再)?(详细|具体|通俗|直白|简单|明白|清楚|细)?(一?点|一?下|一?些|说|讲)?"
+        r"|没(看|听|太)?(懂|明白)|什么意思)(呢|啊|吗|吧|嘛|看看|来)*"
+    ),
+    "en": re.compile(
+        r"((and|but|so|ok|okay|then|please|yes|hm+)\W+)*(why( so| not| is that| though)?|how( so| come| exactly)?|more|go on|continue|and|really"
+        r"|(can|could) you (explain|elaborate|say more|expand)( (it|that|this|on (it|that|this)))?( (more|further|again|simply))?"
+        r"|(please )?(explain|elaborate)( (it|that|this))?( (more|further|again|simply))?|(tell me|say|show me) more"
+        r"|(do you have |is there |give me |show me |got |what's |what is )?(an?|the|some|any)? ?(concrete|simple|quick|short|small)? ?(example|formula|code|math|maths|intuition|derivation|proof|snippet)s?"
+        r"|(i (still )?)?(do not|don't|did not|didn't) (get|understand)( (it|that|this))?|for example|what do you mean|in (pytorch|tensorflow|keras|code|formulas))(\W+please)?",
         re.IGNORECASE,
     ),
 }
 _LONGEST = {"zh": 40, "en": 100}  # characters: a longer message is taken to stand alone
-_LEANING = 0.1  # confidence by which a message that points back is more readily taken for a follow-up, and another one less
+_LEANING = 0.05  # confidence by which a message that points back is more readily taken for a follow-up, and another one less
 _SHORTEST = {"zh": 8, "en": 20}  # characters: what is shorter ("why?", "could you help?") may mean nothing by itself
 _HOPELESS = 0.02  # confidence below which anything longer is certainly about something else
 _SUGGESTED, _NEAREST = 3, 2  # questions offered for an unclear message, and beside an unsure answer or a topic outside
@@ -204,10 +225,13 @@ class Tutor:
         if len(message) > _LONGEST[language]:
             return None
         after = self.retriever.retrieve(message, language, context=previous.subject)
-        depends = _FOLLOW_UP[language].search(message) is not None
+        if previous.decision is Decision.ANSWER and _MORE[language].fullmatch(message.strip(" ?？.。!！,，…~～")):
+            return _on(previous, after)
+        opens = _OPENS[language].search(message) is not None
+        depends = opens or _POINTS[language].search(message) is not None
         if alone.decision is Decision.ABSTAIN:
             # "Why?" means nothing by itself; the weather is not what was talked about.
-            elsewhere = not depends and _is_elsewhere(message, alone.confidence, language)
+            elsewhere = not opens and _is_elsewhere(message, alone.confidence, language)
             follows = not elsewhere and (after.decision is Decision.ANSWER or (depends and after.decision is Decision.SUGGEST))
         else:
             follows = after.confidence > alone.confidence + (-_LEANING if depends else _LEANING)
@@ -227,6 +251,14 @@ class Tutor:
             sure=retrieval.sure, outside=retrieval.outside, alternatives=tuple(hit.question_id for hit in others),
         )  # fmt: skip
         return Reply(turn, retrieval, conversation.with_turn(turn))
+
+
+def _on(previous: Turn, retrieval: Retrieval) -> Retrieval:
+    """The retrieval, staying on the question that was answered last."""
+    hits = sorted(retrieval.hits, key=lambda hit: hit.question_id != previous.question_ids[0])
+    if not hits or hits[0].question_id != previous.question_ids[0]:
+        return retrieval
+    return replace(retrieval, hits=tuple(hits), decision=Decision.ANSWER, confidence=previous.confidence, sure=previous.sure, outside=None)
 
 
 def _says_the_same(turn: Turn, earlier: Turn) -> bool:

@@ -113,7 +113,7 @@ def _section_order(question: Question) -> tuple[bool, list[tuple[int, str]], str
     return section is None, [(11, letter) if number == 111 else (number, letter) for number, letter in parts], question.id
 
 
-def _comparable(text: str) -> str:
+def comparable(text: str) -> str:
     """The text without case, width and punctuation: what makes two questions the same."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(character for character in folded if character.isalnum()) or folded
@@ -136,7 +136,7 @@ def _cross_faults(
     questions: list[Question], topics: Collection[str], ids: set[str], demos: Mapping[str, Collection[str]] | None
 ) -> Iterator[Fault]:
     by_id: dict[str, Question] = {}
-    indexed = {_comparable(text): question for question in questions for text in passages(question)}
+    indexed = {comparable(text): question for question in questions for text in passages(question)}
     for question in questions:
         if question.topic not in topics:
             yield Fault(question.path, 1, f"the topic {question.topic!r} is not in {TOPICS_FILE}; there are: {', '.join(topics)}")
@@ -145,7 +145,7 @@ def _cross_faults(
         by_id[question.id] = question
         for language in LANGUAGES:
             for position, probe in enumerate(question.meta.probes[language]):
-                if twin := indexed.get(_comparable(probe)):
+                if twin := indexed.get(comparable(probe)):
                     line = question.line("probes", language, position)
                     yield Fault(question.path, line, f"this probe is also indexed, in {twin.path}")
         for position, name in enumerate(question.meta.related):
@@ -164,10 +164,10 @@ def _cross_faults(
 
 def _outside_faults(questions: Iterable[Question], outside: Iterable[OutsideTopic]) -> Iterator[Fault]:
     """A text that a question is found by, or held out to be found by, does not lie outside."""
-    inside = {_comparable(text): question for question in questions for text in passages(question)}
-    inside |= {_comparable(probe): question for question in questions for language in LANGUAGES for probe in question.meta.probes[language]}
+    inside = {comparable(text): question for question in questions for text in passages(question)}
+    inside |= {comparable(probe): question for question in questions for language in LANGUAGES for probe in question.meta.probes[language]}
     for topic in outside:
         for language in LANGUAGES:
             for position, text in enumerate(topic.texts[language]):
-                if twin := inside.get(_comparable(text)):
+                if twin := inside.get(comparable(text)):
                     yield Fault(topic.path, topic.lines.get(("texts", language, position), 1), f"this text belongs to {twin.path}")

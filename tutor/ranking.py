@@ -11,10 +11,10 @@ import numpy as np
 from tutor.encoder import Encoder
 from tutor.index import EntryIndex, Hit, encode_cached, normalized_text
 from tutor.knowledge import KnowledgeBase, passages
-from tutor.words import WordEvidence
+from tutor.words import WordEvidence, words
 
 _SMALLEST_NORM = 1e-6  # a shorter vector has no direction: no token of the text is known
-_CONTEXT = 1.0  # weight of a follow-up's context beside its own words
+_ELLIPTIC = 10  # words up to which a follow-up's context weighs as much as the follow-up; less beside more words
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,13 @@ class Ranker:
         if not known.any():
             return Ranking()
         # Each text counts by its meaning, not by its length: a short follow-up is not drowned by a long subject.
-        shares = np.array([1.0, _CONTEXT][: len(texts)])[known]
+        shares = np.array([1.0, _context_share(query)][: len(texts)])[known]
         embedding = (shares[:, None] * vectors[known] / lengths[known, None]).sum(axis=0)
         neighbor, everyday = (index.rank(embedding)[0] if index else None for index in (self._neighbors, self._everyday))
-        words = self._evidence.ratio(" ".join(texts)) if self._evidence else None
-        return Ranking(tuple(self._questions.rank(embedding)), neighbor, everyday, words)
+        evidence = self._evidence.ratio(" ".join(texts)) if self._evidence else None
+        return Ranking(tuple(self._questions.rank(embedding)), neighbor, everyday, evidence)
+
+
+def _context_share(query: str) -> float:
+    """The weight of the context: the more a message says itself, the less."""
+    return min(1.0, _ELLIPTIC / max(1, len(words(query))))

@@ -352,3 +352,18 @@ def test_a_message_has_at_most_two_thousand_characters(tiny_tutor: Tutor) -> Non
         tiny_tutor.reply("问" * 2001)
     for text in (caught.value.text.zh, caught.value.text.en):
         assert re.findall(r"[\d,]+\d", text) == ["2,001", "2,000"]
+
+
+@pytest.mark.parametrize(
+    "message", ["why?", "Why", "tell me more", "give me an example", "in PyTorch?", "为什么", "举个例子", "有公式吗", "说得具体一点"]
+)
+def test_a_request_for_more_stays_on_the_question_answered_last(tiny_tutor: Tutor, message: str) -> None:
+    *_, before, turn = talk(tiny_tutor, "What is dropout?", "and at test time?", message)
+    assert before.question_ids == turn.question_ids == ("dropout-test",)
+    assert (turn.decision, turn.follow_up, turn.repeated) == (Decision.ANSWER, True, True)
+
+
+@pytest.mark.parametrize("message", ["why ReLU?", "为什么用 relu"])
+def test_a_request_that_names_a_subject_is_read_by_that(tiny_tutor: Tutor, message: str) -> None:
+    *_, turn = talk(tiny_tutor, "What is dropout?", message)
+    assert turn.question_ids[0] == "relu"

@@ -220,7 +220,7 @@ def test_each_part_is_shown_under_its_question(tiny_tutor: Tutor) -> None:
     found = shown(tiny_tutor, "What is *dropout*? What is ReLU? How do diffusion models work?")
     assert [message["role"] for message in found] == ["user", "assistant"]
     parts = found[1]["content"].split("\n\n---\n\n")
-    assert parts[0].startswith(f"**{escape('What is *dropout*?')}**\n\n### What is Dropout?\n\n*sure of this one*\n\n")
+    assert parts[0].startswith(f"> {escape('What is *dropout*?')}\n\n### What is Dropout?\n\n*sure of this one*\n\n")
     assert parts[1].startswith(f"**{escape('What is ReLU?')}**\n\n### What is ReLU?\n\n")
     assert parts[2] == (
         f"**{escape('How do diffusion models work?')}**\n\n"

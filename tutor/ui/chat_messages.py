@@ -48,7 +48,11 @@ def _content(turn: Turn, tutor: Tutor, folded: bool) -> str:
     """What is shown for a message: for each question in it, if it holds several."""
     if not turn.further:
         return _part(turn, tutor, folded)
-    return "\n\n---\n\n".join(f"**{escape(part.part or part.message)}**\n\n{_part(part, tutor, folded)}" for part in turn.parts)
+    return "\n\n---\n\n".join(f"> {_quoted(part)}\n\n{_part(part, tutor, folded)}" for part in turn.parts)
+
+
+def _quoted(turn: Turn) -> str:
+    return escape(turn.part or turn.message).replace("\n", "\n> ")
 
 
 def _part(turn: Turn, tutor: Tutor, folded: bool) -> str:
