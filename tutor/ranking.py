@@ -11,6 +11,7 @@ import numpy as np
 from tutor.encoder import Encoder
 from tutor.index import EntryIndex, Hit, encode_cached, normalized_text
 from tutor.knowledge import KnowledgeBase, passages
+from tutor.spelling import Spelling
 from tutor.words import WordEvidence, words
 
 _SMALLEST_NORM = 1e-6  # a shorter vector has no direction: no token of the text is known
@@ -40,8 +41,9 @@ class Ranker:
         neighbors: EntryIndex | None = None,
         everyday: EntryIndex | None = None,
         evidence: WordEvidence | None = None,
+        spelling: Spelling | None = None,
     ) -> None:
-        self._encoder = encoder
+        self._encoder, self._spelling = encoder, spelling
         self._questions, self._neighbors, self._everyday, self._evidence = questions, neighbors, everyday, evidence
 
     @classmethod
@@ -68,14 +70,14 @@ class Ranker:
         questions, neighbors, everyday = indexes
         if questions is None:
             raise ValueError("there is no question to index")
-        return cls(encoder, questions, neighbors, everyday, WordEvidence(inside, outside) if outside else None)
+        return cls(encoder, questions, neighbors, everyday, WordEvidence(inside, outside) if outside else None, Spelling([*inside, *outside]))
 
     def rank(self, query: str, context: str = "") -> Ranking:
         """The ranking for a query; with a `context`, for what the query means after it.
 
         Not for two threads at once: a SentenceTransformer's tokenizer is not.
         """
-        texts = [normalized_text(text) for text in (query, context) if text]
+        texts = [self._put_right(text) for text in (query, context) if text]
         vectors = np.asarray(self._encoder.encode(texts, show_progress_bar=False), dtype=np.float32)
         lengths = np.linalg.norm(vectors, axis=1)
         known = np.isfinite(vectors).all(axis=1) & (lengths >= _SMALLEST_NORM)
@@ -87,6 +89,10 @@ class Ranker:
         neighbor, everyday = (index.rank(embedding)[0] if index else None for index in (self._neighbors, self._everyday))
         evidence = self._evidence.ratio(" ".join(texts)) if self._evidence else None
         return Ranking(tuple(self._questions.rank(embedding)), neighbor, everyday, evidence)
+
+    def _put_right(self, query: str) -> str:
+        text = normalized_text(query)
+        return self._spelling.corrected(text) if self._spelling else text
 
 
 def _context_share(query: str) -> float:

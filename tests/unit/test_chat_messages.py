@@ -221,13 +221,13 @@ def test_each_part_is_shown_under_its_question(tiny_tutor: Tutor) -> None:
     assert [message["role"] for message in found] == ["user", "assistant"]
     parts = found[1]["content"].split("\n\n---\n\n")
     assert parts[0].startswith(f"> {escape('What is *dropout*?')}\n\n### What is Dropout?\n\n*sure of this one*\n\n")
-    assert parts[1].startswith(f"**{escape('What is ReLU?')}**\n\n### What is ReLU?\n\n")
+    assert parts[1].startswith(f"> {escape('What is ReLU?')}\n\n### What is ReLU?\n\n")
     assert parts[2] == (
-        f"**{escape('How do diffusion models work?')}**\n\n"
+        f"> {escape('How do diffusion models work?')}\n\n"
         "That is about diffusion models, which I do not cover, so I will not guess. Nearest here:"
     )
     page = Page(found[1]["content"])
-    assert "What is *dropout*?" in page.text and "strong" in page.tags and "hr" in page.tags
+    assert "What is *dropout*?" in page.text and "blockquote" in page.tags and "hr" in page.tags
 
 
 def test_the_buttons_of_several_parts_have_no_duplicates(tiny_tutor: Tutor) -> None:

@@ -28,7 +28,6 @@ from tutor.training.corpus import Corpus, Pair, load_corpus
 from tutor.training.student import EntryTexts, Lesson, Recipe, train_student
 from tutor.training.teacher import principal_axes, project, teach
 from tutor.training.tokenizer import token_bags, token_parents, train_tokenizer
-from tutor.training.typos import with_typos
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -88,8 +87,7 @@ def _train_weights(corpus: Corpus, knowledge: KnowledgeBase, recipe: Recipe, cac
     tokenizer = train_tokenizer([*texts, *frequent * _TOKENIZER_REPEATS], recipe.vocabulary)
     bags = token_bags(tokenizer, [*(pair.zh for pair in pairs), *(pair.en for pair in pairs)])
     lesson = Lesson(bags, np.tile(project(taught, axes), (2, 1)))
-    noisy = [[*texts, *with_typos(texts, recipe.seed)] for texts in entries]
-    return tokenizer, train_student(lesson, _entry_texts(tokenizer, noisy), token_parents(tokenizer), recipe)
+    return tokenizer, train_student(lesson, _entry_texts(tokenizer, entries), token_parents(tokenizer), recipe)
 
 
 def _aligned(knowledge: KnowledgeBase) -> list[Pair]:
