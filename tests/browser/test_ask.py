@@ -51,6 +51,26 @@ def test_a_follow_up_is_read_with_the_question_before(visit: Visit) -> None:
     expect(page.get_by_text(STRINGS["understood_follow_up"].zh)).to_be_visible()
 
 
+def test_several_questions_are_answered_one_by_one_and_asked_again_together(visit: Visit) -> None:
+    page = visit(locale="en-US")
+    ask(page, "What is dropout, and why do kernels have odd sizes?")
+    headings = page.locator("#chat .prose > h3")
+    expect(headings).to_have_count(2, timeout=60_000)
+    expect(headings.last).to_contain_text("odd sizes")
+    expect(page.locator("#chat blockquote")).to_have_count(2)
+    page.locator("#retry").click()
+    page.wait_for_timeout(2000)
+    expect(headings).to_have_count(2)
+
+
+def test_a_neighbouring_topic_is_named_and_the_nearest_questions_are_one_click_away(visit: Visit) -> None:
+    page = visit()
+    ask(page, "支持向量机的核函数怎么选")
+    expect(page.get_by_text("这是关于支持向量机的问题")).to_be_visible(timeout=60_000)
+    page.locator("#chat button.option").first.click()
+    expect(page.locator("#chat .prose > h3")).to_have_count(1)
+
+
 def test_something_else_is_not_answered(visit: Visit) -> None:
     page = visit(locale="en-US")
     ask(page, "What is the capital of Australia?")

@@ -13,10 +13,23 @@ from tests.serving import CallError, call
 
 def test_ask_answers_with_its_documented_keys(address: str) -> None:
     reply = call(address, "ask", "BN 在 eval 的时候用什么均值", "")
-    assert set(reply) == {"question", "language", "decision", "confidence", "hits", "demo", "answer"}
+    assert set(reply) == {"question", "language", "decision", "confidence", "sure", "outside", "hits", "demo", "answer", "further"}
     assert reply["hits"][0]["section"] in ("1.21", "1.7")
     assert len(reply["hits"]) == 5
     assert set(reply["answer"]) == {"question", "short", "full", "mistakes", "corrections"}
+
+
+def test_several_questions_have_an_answer_each(address: str) -> None:
+    reply = call(address, "ask", "What is dropout, and why do kernels have odd sizes?", "")
+    (further,) = reply["further"]
+    assert [part["hits"][0]["id"] for part in (reply, further)] == ["dropout", "odd-kernels"]
+    assert reply["answer"]["short"] != further["answer"]["short"]
+
+
+@pytest.mark.parametrize(("question", "outside"), [("支持向量机的核函数怎么选", "support-vector-machines"), ("what does k-means do", "clustering")])
+def test_a_neighbouring_topic_is_named(address: str, question: str, outside: str) -> None:
+    reply = call(address, "ask", question, "")
+    assert (reply["decision"], reply["outside"], reply["answer"]) == ("abstain", outside, None)
 
 
 @pytest.mark.parametrize(
