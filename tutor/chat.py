@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,43 +9,12 @@ from typing import Any
 from tutor.calibration import calibration_for
 from tutor.config import Settings
 from tutor.encoder import load_encoder
+from tutor.follow_up import asks_for_more, names_no_subject, opens_with_connective, points_back
 from tutor.knowledge import KnowledgeBase
 from tutor.question import Language, Question, Text
 from tutor.retriever import MAX_QUERY_CHARACTERS, Decision, Retrieval, Retriever
 from tutor.several import possible_questions
 
-# A message that only makes sense after the one before it opens with a connective …
-_OPENS = {
-    "zh": re.compile(
-        r"^(那|所以|但是|可是|不过|然后|还有|如果|要是|为什么|为啥|怎么|怎样|比如|例如|举个?例子|具体|详细|继续|再|换成|此外|公式|代码)"
-    ),
-    "en": re.compile(
-        r"^(and|but|so|then|ok|okay|what about|how about|what if|why|how so|how come|really|for example|e\.?g|more|tell me more|go on|continue|formula|code)\b",
-        re.IGNORECASE,
-    ),
-}
-# … or points back …
-_POINTS = {
-    "zh": re.compile(r"它|这个|这样|这里|这两|上面|刚才|前面|前者|后者|两者|哪个|哪种|另一个"),
-    "en": re.compile(r"\b(it|its|that|this|those|these|they|them|there|which one|which of|instead)\b", re.IGNORECASE),
-}
-# … or asks for more of the same, without a word of its own.
-_MORE = {
-    "zh": re.compile(
-        r"(那|所以|嗯|好的?)*(为什么|为啥|为何|凭什么|怎么说|然后|继续|还有|原理|证明|推导|公式|代码|例子|直觉"
-        r"|(能|可以|请|麻烦)?(再|多|给我?|来|有没有|有|举|看看|写)*(一?个|一?段|点)?(具体|简单|直观|数学)?的?(例子|公式|代码|推导|证明|解释)"
-        r"|(能|可以|请|麻烦)?(再|多|展开|详细|具体|通俗|直白|简单|仔细)*(地|得)?(说|讲|解释|展开|介绍)(得|的)?(更|再)?(详细|具体|通俗|直白|简单|明白|清楚|细)?(一?点|一?下|一?些|说|讲)?"
-        r"|没(看|听|太)?(懂|明白)|什么意思)(呢|啊|吗|吧|嘛|看看|来)*"
-    ),
-    "en": re.compile(
-        r"((and|but|so|ok|okay|then|please|yes|hm+)\W+)*(why( so| not| is that| though)?|how( so| come| exactly)?|more|go on|continue|and|really"
-        r"|(can|could) you (explain|elaborate|say more|expand)( (it|that|this|on (it|that|this)))?( (more|further|again|simply))?"
-        r"|(please )?(explain|elaborate)( (it|that|this))?( (more|further|again|simply))?|(tell me|say|show me) more"
-        r"|(do you have |is there |give me |show me |got |what's |what is )?(an?|the|some|any)? ?(concrete|simple|quick|short|small)? ?(example|formula|code|math|maths|intuition|derivation|proof|snippet)s?"
-        r"|(i (still )?)?(do not|don't|did not|didn't) (get|understand)( (it|that|this))?|for example|what do you mean|in (pytorch|tensorflow|keras|code|formulas))(\W+please)?",
-        re.IGNORECASE,
-    ),
-}
 _LONGEST = {"zh": 40, "en": 100}  # characters: a longer message is taken to stand alone
 _LEANING = 0.05  # confidence by which a message that points back is more readily taken for a follow-up, and another one less
 _SHORTEST = {"zh": 8, "en": 20}  # characters: what is shorter ("why?", "could you help?") may mean nothing by itself
@@ -219,16 +187,18 @@ class Tutor:
 
     def _carried(self, message: str, alone: Retrieval, previous: Turn | None) -> Retrieval | None:
         """The retrieval of `message` after what was talked about before, if it is a follow-up; else None."""
-        if previous is None or previous.decision is Decision.ABSTAIN or alone.sure:
-            return None
         language = alone.language
-        if len(message) > _LONGEST[language]:
+        if previous is None or previous.decision is Decision.ABSTAIN or len(message) > _LONGEST[language]:
             return None
         after = self.retriever.retrieve(message, language, context=previous.subject)
-        if previous.decision is Decision.ANSWER and _MORE[language].fullmatch(message.strip(" ?？.。!！,，…~～")):
+        if previous.decision is Decision.ANSWER and asks_for_more(message, language):
             return _on(previous, after)
-        opens = _OPENS[language].search(message) is not None
-        depends = opens or _POINTS[language].search(message) is not None
+        if names_no_subject(message, language):
+            return after
+        if alone.sure:
+            return None
+        opens = opens_with_connective(message, language)
+        depends = opens or points_back(message, language)
         if alone.decision is Decision.ABSTAIN:
             # "Why?" means nothing by itself; the weather is not what was talked about.
             elsewhere = not opens and _is_elsewhere(message, alone.confidence, language)

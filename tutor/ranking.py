@@ -70,7 +70,9 @@ class Ranker:
         questions, neighbors, everyday = indexes
         if questions is None:
             raise ValueError("there is no question to index")
-        return cls(encoder, questions, neighbors, everyday, WordEvidence(inside, outside) if outside else None, Spelling([*inside, *outside]))
+        return cls(
+            encoder, questions, neighbors, everyday, WordEvidence(inside, outside) if outside else None, Spelling([*inside, *outside])
+        )
 
     def rank(self, query: str, context: str = "") -> Ranking:
         """The ranking for a query; with a `context`, for what the query means after it.

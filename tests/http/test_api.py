@@ -26,7 +26,9 @@ def test_several_questions_have_an_answer_each(address: str) -> None:
     assert reply["answer"]["short"] != further["answer"]["short"]
 
 
-@pytest.mark.parametrize(("question", "outside"), [("支持向量机的核函数怎么选", "support-vector-machines"), ("what does k-means do", "clustering")])
+@pytest.mark.parametrize(
+    ("question", "outside"), [("支持向量机的核函数怎么选", "support-vector-machines"), ("what does k-means do", "clustering")]
+)
 def test_a_neighbouring_topic_is_named(address: str, question: str, outside: str) -> None:
     reply = call(address, "ask", question, "")
     assert (reply["decision"], reply["outside"], reply["answer"]) == ("abstain", outside, None)
