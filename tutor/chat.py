@@ -9,7 +9,7 @@ from typing import Any
 from tutor.calibration import calibration_for
 from tutor.config import Settings
 from tutor.encoder import load_encoder
-from tutor.follow_up import asks_for_more, names_no_subject, opens_with_connective, points_back
+from tutor.follow_up import asks_for_more, is_elliptic, names_no_subject, opens_with_connective, points_back
 from tutor.knowledge import KnowledgeBase
 from tutor.question import Language, Question, Text
 from tutor.retriever import MAX_QUERY_CHARACTERS, Decision, Retrieval, Retriever
@@ -195,13 +195,15 @@ class Tutor:
             return _on(previous, after)
         if names_no_subject(message, language):
             return after
+        if is_elliptic(message, language) and after.decision is not Decision.ABSTAIN:
+            return after
         if alone.sure:
             return None
         opens = opens_with_connective(message, language)
         depends = opens or points_back(message, language)
         if alone.decision is Decision.ABSTAIN:
             # "Why?" means nothing by itself; the weather is not what was talked about.
-            elsewhere = not opens and _is_elsewhere(message, alone.confidence, language)
+            elsewhere = _is_elsewhere(message, alone.confidence, language)
             follows = not elsewhere and (after.decision is Decision.ANSWER or (depends and after.decision is Decision.SUGGEST))
         else:
             follows = after.confidence > alone.confidence + (-_LEANING if depends else _LEANING)

@@ -39,6 +39,15 @@ _MORE = {
     ),
 }
 
+# Only what is asked about changes; what is asked of it is that of the message before: "卷积层呢", "and for CNNs?", "with Adam as well?".
+_ELLIPTIC = {
+    "zh": re.compile(r"[^，。？！?!]{1,12}呢[？?]?"),
+    "en": re.compile(
+        r"(?:(?:and|but|also|what about|how about)\s+)?(?:also\s+)?(?:for|with|in|on|under)\s+[\w\s-]{2,24}\?*", re.IGNORECASE
+    ),
+}
+_PREDICATE = re.compile(r"怎么|如何|怎样|为什么|为啥|什么|多少|哪|怎|咋")
+
 # What a message may consist of without naming any subject: "怎么解决", "any downsides in practice?".
 _EMPTY_ZH = (
     "那么 那 所以 但是 可是 不过 然后 还有 如果 要是 的话 为什么 为啥 为何 怎么 如何 怎样 咋 什么 啥 多少 多大 哪些 哪个 哪种 哪里 哪儿 几个 "
@@ -91,3 +100,9 @@ def asks_for_more(message: str, language: Language) -> bool:
 def names_no_subject(message: str, language: Language) -> bool:
     """Such as "怎么解决" or "any downsides?": every word of it fits any subject."""
     return not _EMPTY[language].sub("", message)
+
+
+def is_elliptic(message: str, language: Language) -> bool:
+    """Such as "卷积层呢" or "and for CNNs?": a phrase without a verb of its own."""
+    text = message.strip()
+    return _ELLIPTIC[language].fullmatch(text) is not None and not (language == "zh" and _PREDICATE.search(text))

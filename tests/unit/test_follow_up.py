@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tutor.follow_up import asks_for_more, names_no_subject, opens_with_connective, points_back
+from tutor.follow_up import asks_for_more, is_elliptic, names_no_subject, opens_with_connective, points_back
 from tutor.question import Language
 
 
@@ -68,3 +68,21 @@ def test_no_message_takes_long(text: str) -> None:
         asks_for_more(text[:100], language)
         names_no_subject(text, language)
     assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("message", "language", "elliptic"),
+    [
+        ("卷积层呢？", "zh", True),
+        ("那 dropout 呢", "zh", True),
+        ("为什么要除以它呢", "zh", False),
+        ("动量是什么呢？", "zh", False),
+        ("and for CNNs?", "en", True),
+        ("also with Adam?", "en", True),
+        ("in the last layer", "en", True),
+        ("what about momentum", "en", False),
+        ("with which optimizer do I train a transformer from scratch", "en", False),
+    ],
+)
+def test_an_elliptic_message(message: str, language: Language, elliptic: bool) -> None:
+    assert is_elliptic(message, language) is elliptic
