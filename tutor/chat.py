@@ -35,9 +35,10 @@ class Turn:
     """What was asked and what was shown for it.
 
     `question_ids` holds the question answered (ANSWER), those suggested (SUGGEST), or those nearest to a topic `outside` the questions
-    (ABSTAIN; nothing if no such topic is known). `sure` marks an answer of high confidence; for another, `alternatives` are the next nearest questions. `subject` is the text that a follow-up builds
-    on. `repeated` says that a follow-up led to the question shown last, so that the learner should see all of it. Of several questions in
-    one message, `part` is the text of the first and `further` holds the turns of the others.
+    (ABSTAIN; nothing if no such topic is known). `sure` marks an answer of high confidence; for another, `alternatives` are the next nearest
+    questions. `subject` is the text that a follow-up builds on. `repeated` says that a follow-up led to the question shown last, so that the
+    learner should see all of it. Of several questions in one message, `part` is the text of the first and `further` holds the turns of the
+    others.
     """
 
     message: str
@@ -190,7 +191,7 @@ class Tutor:
         language = alone.language
         if previous is None or previous.decision is Decision.ABSTAIN or len(message) > _LONGEST[language]:
             return None
-        after = self.retriever.retrieve(message, language, context=previous.subject)
+        after = self.retriever.retrieve(message, language, top_k=len(self.knowledge.questions), context=previous.subject)
         if previous.decision is Decision.ANSWER and asks_for_more(message, language):
             return _on(previous, after)
         if names_no_subject(message, language):
@@ -199,8 +200,7 @@ class Tutor:
             return after
         if alone.sure:
             return None
-        opens = opens_with_connective(message, language)
-        depends = opens or points_back(message, language)
+        depends = opens_with_connective(message, language) or points_back(message, language)
         if alone.decision is Decision.ABSTAIN:
             # "Why?" means nothing by itself; the weather is not what was talked about.
             elsewhere = _is_elsewhere(message, alone.confidence, language)
@@ -210,10 +210,8 @@ class Tutor:
         return after if follows else None
 
     def _shown(self, message: str, subject: str, retrieval: Retrieval, conversation: Conversation, follow_up: bool) -> Reply:
-        count = {Decision.ANSWER: 1, Decision.SUGGEST: _SUGGESTED, Decision.ABSTAIN: _NEAREST if retrieval.outside else 0}[
-            retrieval.decision
-        ]
-        ids = tuple(hit.question_id for hit in retrieval.hits[:count])
+        counts = {Decision.ANSWER: 1, Decision.SUGGEST: _SUGGESTED, Decision.ABSTAIN: _NEAREST if retrieval.outside else 0}
+        ids = tuple(hit.question_id for hit in retrieval.hits[: counts[retrieval.decision]])
         last = conversation.last
         shown_again = last is not None and (last.decision, last.question_ids) == (Decision.ANSWER, ids)
         repeated = follow_up and retrieval.decision is Decision.ANSWER and shown_again
