@@ -17,6 +17,8 @@ from tutor.ranking import Ranker, Ranking
 
 MAX_QUERY_CHARACTERS = 2000
 
+_LEAST_TO_SUGGEST = 0.15  # confidence below which no question is worth offering
+
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 
 
@@ -77,7 +79,7 @@ class Retriever:
         scale = self._calibration.scales[language]
         judgement = scale.judge(ranking)
         confidence, hits = judgement.confidence, ranking.hits[:top_k]
-        if not hits or judgement.scope < scale.in_scope:
+        if not hits or judgement.scope < scale.in_scope or confidence < _LEAST_TO_SUGGEST:
             return Retrieval(query, language, hits, confidence, Decision.ABSTAIN, outside=_neighbor(ranking))
         if confidence >= scale.answer:
             return Retrieval(query, language, hits, confidence, Decision.ANSWER, sure=confidence >= scale.sure)
