@@ -57,8 +57,9 @@ class KnowledgeBase:
         topics, topic_faults = load_topics(folder, sorted({path.parent.name for path in paths}))
         outside, outside_faults = load_outside(folder)
         faults += topic_faults + outside_faults
-        faults += _cross_faults(parsed, topics, {path.stem for path in paths}, demos)
-        faults += _outside_faults(parsed, outside)
+        indexed = {comparable(text): question for question in parsed for text in passages(question)}
+        faults += _cross_faults(parsed, indexed, topics, {path.stem for path in paths}, demos)
+        faults += _outside_faults(parsed, indexed, outside)
         broken = {fault.path for fault in faults}
         served = sorted((question for question in parsed if question.path not in broken), key=_section_order)
         if not served:
@@ -116,7 +117,7 @@ def _section_order(question: Question) -> tuple[bool, list[tuple[int, str]], str
 def comparable(text: str) -> str:
     """The text without case, width and punctuation: what makes two questions the same."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(character for character in folded if character.isalnum()) or folded
+    return re.sub(r"[\W_]+", "", folded) or folded
 
 
 def load_topics(folder: Path, folders: Sequence[str]) -> tuple[Mapping[str, Text], list[Fault]]:
@@ -133,10 +134,13 @@ def load_topics(folder: Path, folders: Sequence[str]) -> tuple[Mapping[str, Text
 
 
 def _cross_faults(
-    questions: list[Question], topics: Collection[str], ids: set[str], demos: Mapping[str, Collection[str]] | None
+    questions: list[Question],
+    indexed: Mapping[str, Question],
+    topics: Collection[str],
+    ids: set[str],
+    demos: Mapping[str, Collection[str]] | None,
 ) -> Iterator[Fault]:
     by_id: dict[str, Question] = {}
-    indexed = {comparable(text): question for question in questions for text in passages(question)}
     for question in questions:
         if question.topic not in topics:
             yield Fault(question.path, 1, f"the topic {question.topic!r} is not in {TOPICS_FILE}; there are: {', '.join(topics)}")
@@ -162,10 +166,11 @@ def _cross_faults(
                 )
 
 
-def _outside_faults(questions: Iterable[Question], outside: Iterable[OutsideTopic]) -> Iterator[Fault]:
+def _outside_faults(questions: Iterable[Question], indexed: Mapping[str, Question], outside: Iterable[OutsideTopic]) -> Iterator[Fault]:
     """A text that a question is found by, or held out to be found by, does not lie outside."""
-    inside = {comparable(text): question for question in questions for text in passages(question)}
-    inside |= {comparable(probe): question for question in questions for language in LANGUAGES for probe in question.meta.probes[language]}
+    inside = {**indexed} | {
+        comparable(probe): question for question in questions for language in LANGUAGES for probe in question.meta.probes[language]
+    }
     for topic in outside:
         for language in LANGUAGES:
             for position, text in enumerate(topic.texts[language]):

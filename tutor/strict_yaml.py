@@ -37,8 +37,7 @@ def read_yaml(text: str, model: type[Model], name: str, first_line: int = 1) -> 
     `name` is the file that faults name, `first_line` the line of the file on which the text starts.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data: Any = yaml.safe_load(text)
+        node, data = _parsed(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + first_line if error.problem_mark else 1
         return None, {}, [Fault(name, line, f"not valid YAML: {error.problem or error}")]
@@ -51,6 +50,23 @@ def read_yaml(text: str, model: type[Model], name: str, first_line: int = 1) -> 
         return model.model_validate(data), lines, faults
     except ValidationError as error:
         return None, lines, faults + [_schema_fault(name, lines, detail, first_line) for detail in error.errors()]
+
+
+def _parsed(text: str) -> tuple[yaml.Node | None, Any]:
+    """The tree of the text and what it stands for. libyaml is five times as fast; where it fails, PyYAML itself says better what is wrong."""
+    try:
+        return _parsed_by(getattr(yaml, "CSafeLoader", yaml.SafeLoader), text)
+    except (yaml.YAMLError, ValueError):
+        return _parsed_by(yaml.SafeLoader, text)
+
+
+def _parsed_by(kind: Any, text: str) -> tuple[yaml.Node | None, Any]:
+    loader = kind(text)
+    try:
+        node = loader.get_single_node()
+        return node, loader.construct_document(node) if node is not None else None
+    finally:
+        loader.dispose()
 
 
 def _locate(node: yaml.Node | None, location: tuple[Hashable, ...], lines: Lines, first_line: int) -> Iterator[tuple[str, int]]:
