@@ -5,7 +5,6 @@ With either encoder all of `tutor.ranking` is timed: encoding, the search among 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from benchmarks.core.bm25 import BM25Index
 from benchmarks.core.comparison import Aim, Row, data_of
 from benchmarks.core.machine import encoder_label
 from benchmarks.core.probes import accuracy_figures, first_entries, probes_of, reciprocal_rank, texts_of
+from benchmarks.core.timing import timed
 from tutor.config import Settings
 from tutor.encoder import load_encoder
 from tutor.index import Hit
@@ -74,7 +74,7 @@ def _loading_s(encoders: Mapping[str, str | Path], rounds: int) -> dict[str, lis
     seconds: dict[str, list[float]] = {name: [] for name in encoders}
     for _ in range(rounds):
         for name, encoder in encoders.items():
-            seconds[name].append(_timed(load_encoder, encoder)[0])
+            seconds[name].append(timed(load_encoder, encoder)[0])
     return seconds
 
 
@@ -83,7 +83,7 @@ def _build(encoders: Mapping[str, str | Path], knowledge: KnowledgeBase) -> tupl
     searches: dict[str, Search] = {}
     seconds: dict[str, float] = {}
     for name, encoder in encoders.items():
-        seconds[name], ranker = _timed(Ranker.build, knowledge, load_encoder(encoder))
+        seconds[name], ranker = timed(Ranker.build, knowledge, load_encoder(encoder))
         searches[name] = partial(_hits, ranker)
     searches[BM25] = BM25Index(texts_of(knowledge)).rank
     return searches, seconds
@@ -107,10 +107,11 @@ def _ask(
         for name, search in searches.items():
             for probe in probes[:WARM_UP]:
                 search(probe.query)
-            timed = [_timed(search, probe.query) for probe in probes]
-            milliseconds[name] += [1000 * seconds for seconds, _ in timed]
+            answered = [timed(search, probe.query) for probe in probes]
+            milliseconds[name] += [1000 * seconds for seconds, _ in answered]
             ranks[name] = [
-                reciprocal_rank([hit.question_id for hit in hits], probe.answers[0]) for (_, hits), probe in zip(timed, probes, strict=True)
+                reciprocal_rank([hit.question_id for hit in hits], probe.answers[0])
+                for (_, hits), probe in zip(answered, probes, strict=True)
             ]
     return milliseconds, ranks
 
@@ -136,12 +137,6 @@ def _rows(systems: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     for name, words, aim in (("loading_s", "encoder loaded", LOADED), ("indexing_s", "all texts indexed", NO_SLOWER)):
         rows.append(Row(words, ours[name], "s", systems[MINILM][name], MINILM, aim))
     return rows
-
-
-def _timed(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
-    started = time.perf_counter()
-    result = work(*arguments)
-    return time.perf_counter() - started, result
 
 
 def _threads() -> int:

@@ -22,7 +22,7 @@ from benchmarks.core.probes import probes_of, texts_of
 from benchmarks.core.reliability import reliability_svg
 from tutor.chat import Tutor
 from tutor.config import ROOT, Settings
-from tutor.evaluation import SAMPLES, Bin, Outcome, by_section, calibration_error, evaluate, intervals, outcomes_of, reliability
+from tutor.evaluation import SAMPLES, Bin, Outcome, by_section, calibration_error, evaluate, intervals, outcomes_of, rank_of, reliability
 from tutor.knowledge import KnowledgeBase
 from tutor.labelled import KINDS, LabelledQuery, load_labelled_queries
 from tutor.question import LANGUAGES, Language
@@ -85,8 +85,8 @@ def _bm25_outcomes(index: BM25Index, knowledge: KnowledgeBase, rows: Sequence[La
     """BM25's best score serves as its confidence (no probability). It answers everything: its decisions say nothing."""
     outcomes = []
     for row in rows:
-        hits, right = index.rank(row.query), row.question_ids(knowledge)
-        rank = next((rank for rank, hit in enumerate(hits, start=1) if hit.question_id in right), 0)
+        hits = index.rank(row.query)
+        rank = rank_of(hits, row.question_ids(knowledge))
         found, score = (hits[0].question_id, hits[0].score) if hits else ("", 0.0)
         outcomes.append(Outcome(row, found, rank, score, Decision.ANSWER, sure=False))
     return outcomes

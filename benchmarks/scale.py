@@ -13,7 +13,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from benchmarks.core.application import memory_mb
 from benchmarks.core.comparison import Aim, Row, data_of
 from benchmarks.core.machine import encoder_label
 from benchmarks.core.probes import texts_of
+from benchmarks.core.timing import timed
 from tutor.calibration import QUERIES
 from tutor.config import ROOT, Settings
 from tutor.encoder import Encoder, load_encoder
@@ -76,11 +76,11 @@ def measure_size(size: int, compared: bool) -> dict[str, Any]:
     queries = _queries(encoder)
     clauses = clauses_of(KnowledgeBase.load(settings.knowledge))
     before = memory_mb(os.getpid())
-    encode_s, embeddings = _timed(_encoded, clauses, size, encoder)
-    build_s, index = _timed(VectorIndex, embeddings)
+    encode_s, embeddings = timed(_encoded, clauses, size, encoder)
+    build_s, index = timed(VectorIndex, embeddings)
     del embeddings
     after = memory_mb(os.getpid())
-    exact_s, exact = _timed(_filled, faiss.IndexFlatIP(index.dimensions), index.vectors)
+    exact_s, exact = timed(_filled, faiss.IndexFlatIP(index.dimensions), index.vectors)
     truth: np.ndarray = exact.search(queries, NEAREST)[1]
     found = {
         "texts": size,
@@ -96,7 +96,7 @@ def measure_size(size: int, compared: bool) -> dict[str, Any]:
     if compared:
         graph = faiss.IndexHNSWFlat(index.dimensions, LINKS, faiss.METRIC_INNER_PRODUCT)
         graph.hnsw.efConstruction, graph.hnsw.efSearch = WHILE_BUILDING, WHILE_SEARCHING
-        graph_s, _ = _timed(_filled, graph, index.vectors)
+        graph_s, _ = timed(_filled, graph, index.vectors)
         found["hnsw"] = {"build_s": graph_s, **_searched(_search_of(graph), queries, truth)}
     return found
 
@@ -155,22 +155,16 @@ def _searched(search: Search, queries: np.ndarray, truth: np.ndarray) -> Figures
     try:
         for query in queries[:WARM_UP]:
             search(query)
-        timed = [_timed(search, query) for query in queries]
+        answered = [timed(search, query) for query in queries]
     finally:
         faiss.omp_set_num_threads(threads)
-    milliseconds = [1000 * seconds for seconds, _ in timed]
-    shares = [len(np.intersect1d(positions, nearest)) / NEAREST for (_, positions), nearest in zip(timed, truth, strict=True)]
+    milliseconds = [1000 * seconds for seconds, _ in answered]
+    shares = [len(np.intersect1d(positions, nearest)) / NEAREST for (_, positions), nearest in zip(answered, truth, strict=True)]
     return {
         "p50_ms": float(np.percentile(milliseconds, 50)),
         "p95_ms": float(np.percentile(milliseconds, 95)),
         f"recall_at_{NEAREST}": float(np.mean(shares)),
     }
-
-
-def _timed(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
-    started = time.perf_counter()
-    result = work(*arguments)
-    return time.perf_counter() - started, result
 
 
 class _CountingEncoder:
@@ -199,7 +193,7 @@ def _changed_entry(settings: Settings) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as cache:
         for version in (knowledge, dataclasses.replace(knowledge, questions=questions)):
             encoder.encoded = 0
-            seconds.append(_timed(Ranker.build, version, encoder, "counted", Path(cache))[0])
+            seconds.append(timed(Ranker.build, version, encoder, "counted", Path(cache))[0])
             counts.append(encoder.encoded)
     return {
         "entry": name,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
+from benchmarks.core.timing import timed
 from demos.core.datasets import load_digits
 from demos.core.stacked import SGD, StackedMLP
 
@@ -30,7 +29,7 @@ def measure() -> dict[str, Any]:
         best = {"stacked": float("inf"), "loop": float("inf")}
         for _ in range(3):
             for name, train in (("stacked", _stacked), ("loop", _loop)):
-                seconds, losses = _timed(train, data)
+                seconds, losses = timed(train, data)
                 best[name] = min(best[name], seconds)
                 if name == "stacked":
                     expected = losses
@@ -47,12 +46,6 @@ def measure() -> dict[str, Any]:
         "speedup": best["loop"] / best["stacked"],
         "largest_loss_difference": difference,
     }
-
-
-def _timed(train: Callable[[list[Batch]], torch.Tensor], data: list[Batch]) -> tuple[float, torch.Tensor]:
-    started = time.perf_counter()
-    losses = train(data)
-    return time.perf_counter() - started, losses
 
 
 def _network() -> StackedMLP:

@@ -191,12 +191,14 @@ class Tutor:
         language = alone.language
         if previous is None or previous.decision is Decision.ABSTAIN or len(message) > _LONGEST[language]:
             return None
+        more = previous.decision is Decision.ANSWER and asks_for_more(message, language)
+        empty, elliptic = names_no_subject(message, language), is_elliptic(message, language)
+        if alone.sure and not (more or empty or elliptic):
+            return None
         after = self.retriever.retrieve(message, language, top_k=len(self.knowledge.questions), context=previous.subject)
-        if previous.decision is Decision.ANSWER and asks_for_more(message, language):
+        if more:
             return _on(previous, after)
-        if names_no_subject(message, language):
-            return after
-        if is_elliptic(message, language) and after.decision is not Decision.ABSTAIN:
+        if empty or (elliptic and after.decision is not Decision.ABSTAIN):
             return after
         if alone.sure:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from tutor.knowledge import KnowledgeBase
 from tutor.labelled import KINDS, Kind, LabelledQuery
 from tutor.question import LANGUAGES, Language
-from tutor.retriever import Decision, Retriever
+from tutor.retriever import Decision, Hit, Retriever
 
 SAMPLES = 2000  # of a bootstrap
 _NOTHING = float("nan")
@@ -48,11 +48,15 @@ def outcomes_of(retriever: Retriever, knowledge: KnowledgeBase, rows: Sequence[L
     outcomes = []
     for row in rows:
         retrieval = retriever.retrieve(row.query, row.language, top_k=len(knowledge.questions))
-        right = row.question_ids(knowledge)
-        rank = next((rank for rank, hit in enumerate(retrieval.hits, start=1) if hit.question_id in right), 0)
+        rank = rank_of(retrieval.hits, row.question_ids(knowledge))
         found = retrieval.hits[0].question_id if retrieval.hits else ""
         outcomes.append(Outcome(row, found, rank, retrieval.confidence, retrieval.decision, retrieval.sure))
     return outcomes
+
+
+def rank_of(hits: Sequence[Hit], right: Collection[str]) -> int:
+    """The rank of the first right question, 0 if there is none."""
+    return next((rank for rank, hit in enumerate(hits, start=1) if hit.question_id in right), 0)
 
 
 def evaluate(outcomes: Sequence[Outcome]) -> dict[Language, dict[str, float]]:

@@ -19,7 +19,7 @@ from tutor.encoder import Encoder
 
 EXACT_UP_TO = 50_000  # vectors: beyond, the search is approximate (benchmarks/scale.py says what that costs and saves)
 
-_SMALLEST_NORM = 1e-6  # a shorter vector has no direction: no token of the text is known
+SMALLEST_NORM = 1e-6  # a shorter vector has no direction: no token of the text is known
 _COUNTED = 3  # texts of a question that make its score
 _CANDIDATES = 512  # nearest texts whose questions are scored
 
@@ -182,7 +182,7 @@ def normalized(embeddings: np.ndarray) -> np.ndarray:
     """The vectors (vectors, dimensions) at unit length, float32. Raises IndexInputError for NaN, infinity or a vector of length 0."""
     vectors = np.ascontiguousarray(embeddings, dtype=np.float32)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1) | (norms[:, 0] < _SMALLEST_NORM))
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1) | (norms[:, 0] < SMALLEST_NORM))
     if broken.size:
         raise IndexInputError(f"vector {broken[0]} (one of {broken.size}) holds NaN or infinity, or is zero: it has no direction")
     unit: np.ndarray = vectors / norms

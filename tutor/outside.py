@@ -7,26 +7,22 @@ a name is nothing to do with the subject at all. The texts are indexed beside th
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 
-from tutor.question import LANGUAGES, Language, Line, Text
-from tutor.strict_yaml import Fault, Strict, read_yaml
+from tutor.question import ID, LANGUAGES, Line, Paraphrases, Text
+from tutor.strict_yaml import Fault, Lines, Strict, read_yaml
 
 FOLDER = "outside"
 
 
-class Texts(Strict):
+class Texts(Paraphrases):
     """Ways to ask, by language."""
 
     zh: list[Line] = Field(min_length=5)
     en: list[Line] = Field(min_length=5)
-
-    def __getitem__(self, language: Language) -> list[str]:
-        return self.zh if language == "zh" else self.en
 
 
 class _Content(Strict):
@@ -42,7 +38,7 @@ class OutsideTopic:
     path: str
     name: Text | None
     texts: Texts
-    lines: dict[tuple[Hashable, ...], int]
+    lines: Lines
 
     @property
     def all_texts(self) -> list[str]:
@@ -61,7 +57,7 @@ def load_outside(folder: Path) -> tuple[list[OutsideTopic], list[Fault]]:
             faults.append(Fault(name, 1, f"cannot be read as UTF-8: {error}"))
             continue
         content, lines, found = read_yaml(text, _Content, name)
-        if not re.fullmatch(r"[a-z0-9]+(?:-[a-z0-9]+)*", path.stem):
+        if not re.fullmatch(ID, path.stem):
             found.append(Fault(name, 1, f"the id {path.stem!r} must be lower-case words joined by hyphens"))
         faults += found
         if content is not None and not found:

@@ -24,7 +24,9 @@ HEADINGS = {
 }
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$")]
+ID = r"[a-z0-9]+(?:-[a-z0-9]+)*"  # of a question or an outside topic: the stem of its file
+SLUG = r"[a-z0-9]+(?:[-_][a-z0-9]+)*"  # of a topic or a demo
+Slug = Annotated[str, StringConstraints(pattern=f"^{SLUG}$")]
 
 
 class QuestionError(ValueError):
@@ -138,7 +140,7 @@ def parse_question(path: Path, folder: Path) -> Question:
     meta, lines, faults = _front_matter(match.group(1), name)
     answers, body_faults = _body(text[match.end() :], name, body_line)
     faults += body_faults
-    if not re.fullmatch(r"[a-z0-9]+(?:-[a-z0-9]+)*", path.stem):
+    if not re.fullmatch(ID, path.stem):
         faults.append(Fault(name, 1, f"the id {path.stem!r} must be lower-case words joined by hyphens"))
     if faults or meta is None:
         raise QuestionError(faults)

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from tutor.encoder import Encoder
-from tutor.index import EntryIndex, Hit, encode_cached, normalized_text
+from tutor.index import SMALLEST_NORM, EntryIndex, Hit, encode_cached, normalized_text
 from tutor.knowledge import KnowledgeBase, passages
 from tutor.spelling import Spelling
 from tutor.words import WordEvidence, words
 
-_SMALLEST_NORM = 1e-6  # a shorter vector has no direction: no token of the text is known
 _ELLIPTIC = 10  # words up to which a follow-up's context weighs as much as the follow-up; less beside more words
 
 
@@ -82,7 +81,7 @@ class Ranker:
         texts = [self._put_right(text) for text in (query, context) if text]
         vectors = np.asarray(self._encoder.encode(texts, show_progress_bar=False), dtype=np.float32)
         lengths = np.linalg.norm(vectors, axis=1)
-        known = np.isfinite(vectors).all(axis=1) & (lengths >= _SMALLEST_NORM)
+        known = np.isfinite(vectors).all(axis=1) & (lengths >= SMALLEST_NORM)
         if not known.any():
             return Ranking()
         # Each text counts by its meaning, not by its length: a short follow-up is not drowned by a long subject.

@@ -7,11 +7,9 @@ import unicodedata
 from pathlib import Path
 
 from tutor.knowledge import TOPICS_FILE, load_topics
-from tutor.question import HEADINGS, LANGUAGES
+from tutor.question import HEADINGS, ID, LANGUAGES, SLUG
 from tutor.retriever import detect_language
 
-_SLUG = r"[a-z0-9]+(?:-[a-z0-9]+)*"
-_TOPIC = r"[a-z0-9]+(?:[-_][a-z0-9]+)*"
 _MOST_WORDS = 6  # of an id made from a question
 _EMPTY_WORDS = frozenset(
     "a an and are as at be by can do does for from how in is it its of on or should the to was what when which why with you your".split()  # noqa: SIM905
@@ -30,7 +28,7 @@ def write_template(folder: Path, topic: str, question: str, name: str | None = N
     question = " ".join(question.split())
     if not question:
         raise TemplateError("the question is empty")
-    if not re.fullmatch(_TOPIC, topic):
+    if not re.fullmatch(SLUG, topic):
         raise TemplateError(f"the topic {topic!r} must be lower-case words joined by hyphens or underscores")
     topics, faults = load_topics(folder, [topic])
     if faults:
@@ -38,7 +36,7 @@ def write_template(folder: Path, topic: str, question: str, name: str | None = N
     if topic not in topics:
         raise TemplateError(f"the topic {topic!r} is not in {folder / TOPICS_FILE}; there are: {', '.join(topics)} (or add it there)")
     name = name or _slug(question)
-    if not re.fullmatch(_SLUG, name):
+    if not re.fullmatch(ID, name):
         raise TemplateError("no id can be made from this question: give one with --id, lower-case words joined by hyphens")
     taken = next(folder.glob(f"*/{name}.md"), None)
     if taken is not None:

@@ -1,4 +1,4 @@
-"""The shipped tutor on data that it was neither trained, indexed nor tuned on (`benchmarks/core/held_out.py` says what it is)."""
+"""The shipped tutor on data that it was neither trained nor indexed on (`benchmarks/core/held_out.py` says what it is, and what was tuned)."""
 
 from __future__ import annotations
 
