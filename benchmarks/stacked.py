@@ -24,8 +24,8 @@ def measure() -> dict[str, Any]:
     torch.set_num_threads(1)
     try:
         digits = load_digits()
-        batches = torch.randint(0, len(digits.train_labels), (STEPS, BATCH), generator=torch.Generator().manual_seed(1))
-        data = [(digits.train_images[batch], digits.train_labels[batch]) for batch in batches]
+        batches = torch.randint(0, len(digits.train_y), (STEPS, BATCH), generator=torch.Generator().manual_seed(1))
+        data = [(digits.train_x[batch], digits.train_y[batch]) for batch in batches]
         best = {"stacked": float("inf"), "loop": float("inf")}
         for _ in range(3):
             for name, train in (("stacked", _stacked), ("loop", _loop)):

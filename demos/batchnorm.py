@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, BarChart, Bars, Chart, Line, LineChart, Role
 from demos.core.datasets import CLASSES, PIXELS, load_digits
-from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
+from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict, effect_status
 from demos.core.lazy import torch
 from demos.core.pace import Pace
 from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.stacked import SGD, StackedMLP, Tape, cross_entropy, error_rate
-from demos.core.statistics import mean_and_band, mean_and_spread
+from demos.core.statistics import interval, mean_and_band, mean_and_spread, ratio_interval, thinned
 from demos.core.text import Text, same
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ PRESETS = {
             "With and without batch norm at 1×, 5× and 30× the rate: how many steps to 95 %?",
         ),
         {"task": "training"},
+        "textbook",
     ),
     "weak-start": Preset(
         Text("弱初始化", "Weak start"),
@@ -137,16 +138,19 @@ PRESETS = {
         Text("train() 与 eval()", "train() and eval()"),
         Text("同一张图换一批邻居，输出还一样吗？", "The same image among other neighbours: is the output the same?"),
         {"task": "train-eval", "depth": 2, "steps": 300},
+        "textbook",
     ),
     "tiny-batch": Preset(
         Text("极小批量", "Tiny batches"),
         Text("每批只有两张图时，批量归一化反而有害。", "With two images in a batch, batch norm does harm."),
         {"task": "tiny-batch", "depth": 2, "rate": 0.03},
+        "limits",
     ),
     "dropout-order": Preset(
         Text("与 Dropout 的顺序", "Order with dropout"),
         Text("Dropout 放在批量归一化之前：方差偏移。", "Dropout before batch norm: the variance shift."),
         {"task": "dropout-order", "depth": 3},
+        "limits",
     ),
 }
 
@@ -200,21 +204,21 @@ class _Training:
             gain=_gain(p),
             device=device,
         )
-        count = len(self.digits.train_labels)
+        count = len(self.digits.train_y)
         self._batches = torch.randint(0, count, (p.steps, p.seeds, batch or p.batch), generator=self.generator)
         self._optimizer = SGD(self.network, torch.tensor(rates).repeat_interleave(p.seeds))
 
     def step(self, i: int) -> Tape:
         batch = self._batches[i][self._seed_of].to(self.device)  # (K, B)
         masks = self.network.draw_masks(batch.shape[1], self.generator) if isinstance(self.dropout, torch.Tensor) else None
-        outputs, tape = self.network.forward(self.digits.train_images[batch], masks, training=True, update=True)
-        _, slope = cross_entropy(outputs, self.digits.train_labels[batch])
+        outputs, tape = self.network.forward(self.digits.train_x[batch], masks, training=True, update=True)
+        _, slope = cross_entropy(outputs, self.digits.train_y[batch])
         self._optimizer.step(self.network.backward(tape, slope))
         return tape
 
     def errors(self) -> Tensor:
         """Test error in % of the networks in `eval()`, (settings, seeds), on the CPU."""
-        wrong = error_rate(self.network.logits(self.digits.test_images), self.digits.test_labels)
+        wrong = error_rate(self.network.logits(self.digits.test_x), self.digits.test_y)
         return 100 * wrong.cpu().view(self.settings, self.seeds)
 
 
@@ -230,30 +234,9 @@ def _seed(generator: torch.Generator) -> int:
 
 def _error_line(name: Text, role: Role, x: Sequence[float], errors: Tensor, points: int = 60) -> Line:
     """Mean and band over seeds of errors (x, seeds), thinned out to `points`."""
-    chosen = sorted({round(i * (len(x) - 1) / (points - 1)) for i in range(points)})
+    chosen = thinned(len(x), points)
     mean, low, high = mean_and_band(errors[chosen].clamp(1, 100).T.tolist(), log=True)
     return Line(name, role, [x[i] for i in chosen], mean, low, [min(value, 100.0) for value in high])
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    mean, spread = mean_and_spread(values)
-    return mean - (spread or 0.0), mean + (spread or 0.0)
-
-
-def _ratio(values: Sequence[float]) -> tuple[float, float, float]:
-    """Geometric mean of ratios (twice as fast and half as fast should cancel) and the two ends of its interval; 0 if any is 0."""
-    if min(values) <= 0:
-        return 0.0, 0.0, 0.0
-    (mean,), (low,), (high,) = mean_and_band([[value] for value in values], log=True)
-    return mean, low, high
-
-
-def _status(mean: float, low: float, nothing: float, published: float) -> Status:
-    """Reproduced: the interval begins above `nothing`, no effect, and the mean is within √10 either way of the published size.
-    Same direction: it begins above `nothing`."""
-    if low <= nothing:
-        return "not_at_this_scale"
-    return "reproduced" if 10**-0.5 <= mean / published <= 10**0.5 else "same_direction"
 
 
 # ---- training speed --------------------------------------------------------------------------------------------------
@@ -324,7 +307,7 @@ def _judge_training(p: BatchNorm, steps: Tensor, final: Tensor) -> tuple[tuple[F
     """Speed-up of BN at 5× over plain at 1×. A plain network that never arrives counts as arriving at the end; one with BN as no speed-up at all."""
     plain = steps[0, 0].clamp_max(p.steps)
     speedups = (plain / steps[1, 1]).tolist()
-    mean, low, high = _ratio(speedups)
+    mean, low, high = ratio_interval(speedups)
     names = [(Text(f"步数：{zh} {f}×", f"Steps: {en} {f}×")) for zh, en in (("无 BN", "plain"), ("有 BN", "BN")) for f in FACTORS]
     counts = [mean_and_spread(row) for row in steps.view(-1, p.seeds).tolist()]
     figures = [Figure(name, count, wide) for name, (count, wide) in zip(names, counts, strict=True)]
@@ -338,7 +321,7 @@ def _judge_training(p: BatchNorm, steps: Tensor, final: Tensor) -> tuple[tuple[F
         )
 
     a, b, c, d, e = told(0, 0), told(0, 1), told(1, 0), told(1, 1), told(1, 2)
-    same_rate, _, _ = _ratio((plain / steps[1, 0]).tolist())
+    same_rate, _, _ = ratio_interval((plain / steps[1, 0]).tolist())
     start = (
         Text(
             "He 初始化已经让这几层好训练，留给归一化的不多：换成 PyTorch 默认的尺度再比一次。",
@@ -362,7 +345,7 @@ def _judge_training(p: BatchNorm, steps: Tensor, final: Tensor) -> tuple[tuple[F
         "to 72.2 %: Inception 31.0 M steps, BN 1× 13.3 M, BN 5× 2.1 M (14.8 times faster), BN 30× 2.7 M",
     )
     answer = "none" if mean < 1.1 else "little" if mean < 3 else "much" if mean < 10 else "huge"
-    return (measured, *figures), Outcome(Verdict(_status(mean, low, 1, 31.0 / 2.1), measured, published, IOFFE, why), answer)
+    return (measured, *figures), Outcome(Verdict(effect_status(mean, low, 1, 31.0 / 2.1), measured, published, IOFFE, why), answer)
 
 
 # ---- train() and eval() ----------------------------------------------------------------------------------------------
@@ -399,7 +382,7 @@ def _run_train_eval(p: BatchNorm, device: torch.device, generator: torch.Generat
 def _jitter(training: _Training, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """How much the logits of one test image vary with its neighbours in a batch of `size`: their standard deviation, averaged over classes (K,),
     in train() and in eval(); and the share (%) of neighbourhoods in which train() names another digit than eval(). One image for each network."""
-    images = training.digits.test_images
+    images = training.digits.test_x
     sample = torch.arange(training.network.count)
     outputs: dict[bool, list[Tensor]] = {True: [], False: []}
     for _ in range(NEIGHBOURHOODS):
@@ -433,7 +416,7 @@ def _jitter_chart(jitters: Sequence[tuple[list[float], list[float]]], sizes: Seq
 
 
 def _variance_chart(p: BatchNorm, seen: Sequence[Sequence[float]]) -> LineChart:
-    chosen = sorted({round(i * (len(seen) - 1) / 59) for i in range(60)}) if seen else []
+    chosen = thinned(len(seen))
     columns = [[min(max(seen[i][which], 0.01), 100.0) for i in chosen] for which in range(2)]
     lines = (
         Line(Text("这一批的方差", "variance in the batch"), "baseline", [i + 1 for i in chosen], columns[0], style="dots"),
@@ -456,13 +439,13 @@ def _judge_train_eval(
 ) -> tuple[tuple[Figure, ...], Outcome]:
     """Reproduced: in eval() the output is the same to the last bit, and in train() its jitter is clear of zero at every batch size."""
     moved_eval = max(max(in_eval) for _, in_eval in jitters) > 0
-    moved_train = all(_interval(in_train)[0] > 0 for in_train, _ in jitters)
+    moved_train = all(interval(in_train)[1] > 0 for in_train, _ in jitters)
     x = [math.log(size) - sum(map(math.log, TEST_BATCHES)) / len(TEST_BATCHES) for size in TEST_BATCHES]
     slopes = []
     for column in zip(*(in_train for in_train, _ in jitters), strict=True):
         logs = [math.log(min(max(value, 1e-12), 1e12)) for value in column]
         slopes.append(sum(a * b for a, b in zip(x, logs, strict=True)) / sum(a * a for a in x))
-    _, tape = training.network.forward(training.digits.train_images, training=True)
+    _, tape = training.network.forward(training.digits.train_x, training=True)
     population = torch.stack([inverse[..., 0] ** -2 for inverse in tape.inverse_std], 1)  # (K, layers, F)
     ratios = (torch.stack(training.network.running_variance, 1) / population).log().mean((1, 2)).exp().tolist()
     slope, _ = mean_and_spread(slopes)
@@ -549,7 +532,7 @@ def _judge_tiny_batch(done: Sequence[Tensor]) -> tuple[tuple[Figure, ...], Outco
         for kind, (zh, en) in enumerate((("无 BN", "plain"), ("有 BN", "BN")))
     ]
     crossing = next(
-        (size for size, errors in zip(TRAIN_BATCHES, done, strict=True) if _interval((errors[1] - errors[0]).tolist())[0] <= 0), None
+        (size for size, errors in zip(TRAIN_BATCHES, done, strict=True) if interval((errors[1] - errors[0]).tolist())[1] <= 0), None
     )
     where = (
         Text("在试过的每个批大小上它都更差。", "It is worse at every batch size tried.")
@@ -563,14 +546,14 @@ def _judge_tiny_batch(done: Sequence[Tensor]) -> tuple[tuple[Figure, ...], Outco
         f"and what training saw does not match what eval() computes from the running statistics. {where.en} The paper compares with group norm, this run with no norm; "
         "network and data are far smaller.",
     )
-    low, high = _interval(gaps)
+    _, low, high = interval(gaps)
     answer = "harm" if low > 0 else "help" if high < 0 else "same"
     measured = Figure(Text("批 2 时 BN 多错", "Extra error of BN, batches of 2"), mean, spread, Text("个百分点", "percentage points"))
     published = Text(
         "ResNet-50、ImageNet、批 2：组归一化的错误率比 BN 低 10.6 个百分点",
         "ResNet-50, ImageNet, batches of 2: group norm has 10.6 points less error than batch norm",
     )
-    return (measured, *rows), Outcome(Verdict(_status(mean, low, 0, 10.6), measured, published, WU, why), answer)
+    return (measured, *rows), Outcome(Verdict(effect_status(mean, low, 0, 10.6), measured, published, WU, why), answer)
 
 
 # ---- order with dropout ----------------------------------------------------------------------------------------------
@@ -605,7 +588,7 @@ def _shifts(training: _Training) -> Tensor:
     """Li's shift of variance (orders, seeds, layers): of the variance that batch norm has stored and the one it meets in eval(), the larger over
     the smaller, averaged over units. 1 means that they agree."""
     network = training.network
-    _, tape = network.forward(training.digits.test_images, training=False)
+    _, tape = network.forward(training.digits.test_x, training=False)
     layers = []
     for weights, inputs, running in zip(network.weights, tape.inputs, network.running_variance, strict=False):
         real = torch.bmm(weights, inputs).var(2).clamp_min(1e-6)
@@ -662,13 +645,13 @@ def _judge_order(p: BatchNorm, errors: Tensor, shifts: Tensor) -> tuple[tuple[Fi
         f"with dropout only at the end {each[2][0]:.2f}). Test error: {last[0][0]:.1f} % without, {last[1][0]:.1f} % after every layer, {last[2][0]:.1f} % only at the end. "
         "The difference in error also holds what dropout itself costs in so few steps; the paper's networks are deeper, and the shift adds up over layers.",
     )
-    low, high = _interval(losses)
+    _, low, high = interval(losses)
     answer = "worse" if low > 0 else "better" if high < 0 else "same"
     published = Text(
         "DenseNet、CIFAR-100：准确率 77.42%，每个瓶颈里加 Dropout 0.5 后 68.55%（少 8.87 个百分点）",
         "DenseNet on CIFAR-100: accuracy 77.42 %, with dropout 0.5 in each bottleneck 68.55 % (8.87 points less)",
     )
-    return (measured, *figures), Outcome(Verdict(_status(mean, low, 0, 8.87), measured, published, LI, why), answer)
+    return (measured, *figures), Outcome(Verdict(effect_status(mean, low, 0, 8.87), measured, published, LI, why), answer)
 
 
 # ---- prediction, code, demo ------------------------------------------------------------------------------------------
@@ -828,4 +811,5 @@ DEMO = Demo(
     predict=predict,
     run=run,
     code=code,
+    about_s=6,
 )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, Line, LineChart, Role
-from demos.core.datasets import CLASSES, PIXELS, Digits, load_digits
+from demos.core.datasets import CLASSES, PIXELS, Dataset, load_digits
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.pace import Pace
@@ -82,21 +82,25 @@ PRESETS = {
         Text("平均与缩放", "Averaging"),
         Text("教科书的 p = 0.5，100 张训练图：平均 k 个稀疏网络，何时追上一次 eval()？", "The textbook's p = 0.5 on 100 digits: when do k thinned networks match one eval() pass?"),
         {"task": "ensemble"},
+        "textbook",
     ),
     "train-test": Preset(
         Text("训练与测试", "Train against test"),
         Text("测试时忘了关 Dropout，或者忘了缩放，会怎样？", "What if dropout is left on at test time, or the scaling is forgotten?"),
         {"task": "train-test"},
+        "textbook",
     ),
     "plenty-of-data": Preset(
         Text("数据充足", "Plenty of data"),
         Text("训练图从 41 张加到 1297 张，Dropout 的好处还在吗？", "From 41 training digits to 1,297: does dropout's gain last?"),
         {"task": "data", "samples": 1297, "steps": 400},
+        "limits",
     ),
     "tiny-network": Preset(
         Text("小网络", "Tiny network"),
         Text("每层只有 16 个单元，再丢掉一半会怎样？", "Only 16 units a layer: what if half of them are dropped?"),
         {"task": "data", "samples": 1297, "width": 16},
+        "limits",
     ),
 }  # fmt: skip
 
@@ -125,13 +129,13 @@ NLL = Text("测试负对数似然（nat）", "Test NLL (nats)")
 
 
 def _train(
-    p: Dropout, networks: Sequence[StackedMLP], digits: Digits, counts: Tensor, generator: torch.Generator
+    p: Dropout, networks: Sequence[StackedMLP], digits: Dataset, counts: Tensor, generator: torch.Generator
 ) -> Iterator[tuple[int, list[Tensor]]]:
     """Trains stacks in which network k belongs to seed k % seeds and knows the first `counts`[k] digits of that seed's own shuffle.
 
     Yields after each stack's step: the number of the step and the training losses (K,) of the stacks that have taken it.
     """
-    images, labels, device = digits.train_images, digits.train_labels, digits.train_images.device
+    images, labels, device = digits.train_x, digits.train_y, digits.train_x.device
     shuffles = torch.stack([torch.randperm(len(labels), generator=generator) for _ in range(p.seeds)])
     optimizers = [SGD(network, [p.lr] * network.count, momentum=0.9) for network in networks]
     for step in range(1, p.steps + 1):
@@ -288,7 +292,7 @@ def _run_ensemble(p: Dropout, device: torch.device, generator: torch.Generator) 
 
     yield show(0.0, "准备数字", "preparing the digits")
     digits = load_digits(device, generator=generator)
-    x, y = digits.test_images, digits.test_labels
+    x, y = digits.test_x, digits.test_y
     dropped = _build(p, p.seeds, p.p, generator, device)
     plain = _build(p, p.seeds * MEMBERS, 0.0, generator, device)
     counts = torch.full((plain.count,), p.samples)
@@ -433,7 +437,7 @@ def _run_train_test(p: Dropout, device: torch.device, generator: torch.Generator
 
     yield show(0.0, "准备数字", "preparing the digits")
     digits = load_digits(device, generator=generator)
-    x, y = digits.test_images, digits.test_labels
+    x, y = digits.test_x, digits.test_y
     relu = _build(p, p.seeds, p.p, generator, device)
     linear = _build(p, p.seeds, p.p, generator, device, activation="linear")
     # nn.Dropout divides by 1−p while training. The older form does not, so its weights come out larger by 1/(1−p), and must be scaled at test
@@ -597,7 +601,7 @@ def _run_data(p: Dropout, device: torch.device, generator: torch.Generator) -> I
     for step, losses in _train(p, tuple(networks.values()), digits, counts, generator):
         if _is_checkpoint(p, step):
             name = ("eval", "plain")[len(losses) - 1]
-            scores = score(networks[name].logits(digits.test_images).softmax(-1), digits.test_labels)
+            scores = score(networks[name].logits(digits.test_x).softmax(-1), digits.test_y)
             errors[name], nlls[name] = (part.view(len(sizes), p.seeds).T for part in scores)
         if pace.due():
             yield Snapshot(
@@ -808,4 +812,5 @@ DEMO = Demo(
     predict=predict,
     run=run,
     code=code,
+    about_s=8,
 )

@@ -19,7 +19,7 @@ from demos.core.lazy import torch
 from demos.core.pace import Pace
 from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.stacked import SGD, Adam, Stack, StackedMLP
-from demos.core.statistics import mean_and_band, mean_and_spread
+from demos.core.statistics import interval, mean_and_band, mean_and_spread, thinned
 from demos.core.text import Text, same
 
 if TYPE_CHECKING:
@@ -133,6 +133,16 @@ PRESETS = {
             "36 rates × 5 seeds trained at once: too small crawls, too large breaks.",
         ),
         {"task": "network"},
+        "textbook",
+    ),
+    "adam": Preset(
+        Text("换成 Adam", "With Adam"),
+        Text(
+            "经验法则说最好的学习率紧挨着悬崖。Adam 的步长有上限：悬崖还在吗？",
+            "The rule of thumb puts the best rate close to the cliff. Adam's steps are bounded: is there still a cliff?",
+        ),
+        {"task": "network", "optimizer": "adam", "low": 1e-4, "high": 10.0},
+        "limits",
     ),
     "quadratic": Preset(
         Text("二次函数", "Quadratic"),
@@ -141,6 +151,7 @@ PRESETS = {
             "A bowl of known curvature: theory says it diverges at exactly 2/λmax. Measure it.",
         ),
         {"task": "quadratic", "low": 0.001, "high": 1.0, "steps": 200},
+        "textbook",
     ),
     "range-test": Preset(
         Text("范围测试", "Range test"),
@@ -165,7 +176,7 @@ class _DigitNetworks:
 
     def __init__(self, p: Rates, rates: int, device: torch.device, generator: torch.Generator) -> None:
         digits = load_digits(device)
-        self._images, self._labels = digits.train_images, digits.train_labels
+        self._images, self._labels = digits.train_x, digits.train_y
         self._seed_of = torch.arange(p.seeds).repeat(rates)
         sizes = (PIXELS, p.width, CLASSES)
         self._network = StackedMLP(sizes, self._seed_of.tolist(), generator, device=device)
@@ -266,7 +277,7 @@ class _Frame:
         steps, lines = len(history), []
         edges = sorted({round(i * steps / 40) for i in range(41)})
         stretches = torch.stack([history[a:b].mean(0) for a, b in pairwise(edges)]) if steps else history
-        chosen = sorted({round(i * (len(rates) - 1) / (SHOWN_CURVES - 1)) for i in range(SHOWN_CURVES)})
+        chosen = thinned(len(rates), SHOWN_CURVES)
         for i in chosen if steps else ():
             line = self.line(same(f"{rates[i]:.2g}"), "first", edges[1:], stretches[:, i])
             lines.append(Line(line.name, line.role, line.x, line.y, shade=i / (len(rates) - 1)))
@@ -284,11 +295,6 @@ class _Frame:
 def _recent(history: Tensor) -> Tensor:
     """The loss (rates, seeds) over the last tenth of the steps: single batches are too noisy to compare."""
     return history[-max(1, len(history) // 10) :].mean(0)
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float, float | None]:
-    mean, spread = mean_and_spread(values)
-    return mean - (spread or 0), mean + (spread or 0), spread
 
 
 # ---- the digit network -----------------------------------------------------------------------------------------------
@@ -349,7 +355,7 @@ def _run_network(p: Rates, device: torch.device, generator: torch.Generator) -> 
 def _judge_network(p: Rates, ratios: Sequence[float], rates: Sequence[float]) -> Outcome:
     """Reproduced: the interval of edge/best lies at or below 2, on a grid fine enough to tell. Same direction: below 10."""
     mean, spread = mean_and_spread(ratios)
-    _, upper, _ = _interval(ratios)
+    _, _, upper = interval(ratios)
     fine = rates[1] / rates[0] <= 2
     status: Status = "reproduced" if upper <= 2 and fine else "same_direction" if upper < 10 else "not_at_this_scale"
     found = Text(
@@ -525,7 +531,7 @@ def _run_range_test(p: Rates, device: torch.device, generator: torch.Generator) 
     factors = [rate / p.high for rate in rising]
     for history in _descend(p, _DigitNetworks(p, 1, device, generator), [p.high], factors):
         smoothed = _smooth(history[:, 0])
-        points = sorted({round(i * (len(smoothed) - 1) / 59) for i in range(60)})
+        points = thinned(len(smoothed))
         test = frame.line(test_name, "first", [rising[i] for i in points], smoothed[points])
         now = rising[len(history) - 1]
         yield Snapshot(
@@ -559,7 +565,7 @@ def _run_range_test(p: Rates, device: torch.device, generator: torch.Generator) 
 def _judge_range_test(ratios: Sequence[float]) -> Outcome:
     """Reproduced: the interval of best/turn lies within ¼ … 1, the band that the rule suggests. Same direction: within ten times of the turn."""
     mean, spread = mean_and_spread(ratios)
-    low, high, _ = _interval(ratios)
+    _, low, high = interval(ratios)
     status: Status = "reproduced" if low >= 0.25 and high <= 1 else "same_direction" if low > 0.1 and high < 10 else "not_at_this_scale"
     where = "unclear" if math.isinf(mean) else "below" if mean < 0.25 else "within" if mean <= 1 else "above"
     reasons = {
@@ -760,4 +766,5 @@ DEMO = Demo(
     predict=predict,
     run=run,
     code=code,
+    about_s=4,
 )

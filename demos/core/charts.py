@@ -5,8 +5,10 @@ In `y`, infinity means *diverged* (drawn as an arrow that leaves the frame, with
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,12 +24,16 @@ def _numbers(values: Iterable[float]) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Axis:
-    """Name with unit, scale and, where the picture must not jump, fixed limits."""
+    """Name with unit, scale and, where the picture must not jump, fixed limits.
+
+    `names` makes it an axis of categories: position 0 is called by the first name, 1 by the second, …
+    """
 
     label: Text
     log: bool = False
     low: float | None = None
     high: float | None = None
+    names: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,19 +108,147 @@ class BarChart:
     kind: Literal["bars"] = field(default="bars", init=False)
 
 
-Chart = LineChart | BarChart
+@dataclass(frozen=True)
+class Points:
+    """A cloud of points. `group` 0 … 9 gives each class a colour and a symbol of its own; without it the role gives the colour."""
+
+    name: Text
+    x: Iterable[float]
+    y: Iterable[float]
+    role: Role = "first"
+    group: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("x", "y"):
+            object.__setattr__(self, name, _numbers(getattr(self, name)))
+        if len(self.x) != len(self.y):  # type: ignore[arg-type]  # tuples after the loop above
+            raise ValueError(f"points {self.name.en!r}: x and y differ in length")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Values on a rectangle of cells, coloured along a sequential scale (or one with a neutral middle, if `diverging`).
+
+    cells: rows × columns (nested sequences or a tensor); row 0 lies at the low end of y, column 0 at the low end of x.
+    low, high: the ends of the colour scale; values beyond are clipped to it, +inf is drawn as the high end, NaN is left blank. Without them they are those of
+        the finite values (and symmetric about 0 if `diverging`).
+    bands: that many steps of colour, which look like contour lines; 0 for a smooth scale.
+    """
+
+    label: Text
+    cells: Any
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    diverging: bool = False
+    bands: int = 0
+
+
+@dataclass(frozen=True)
+class PlaneChart:
+    """A plane: a coloured grid (contours, decision regions, a matrix, a strip of layers by steps) under points and paths.
+
+    The grid's cells fill the rectangle between the limits of both axes, evenly (in the logarithm on a log axis), so both need `low` and `high`, or
+    `names`. On an axis with names the cells are centred on the positions 0, 1, 2, … `equal` draws both axes to the same scale.
+    """
+
+    title: Text
+    x: Axis
+    y: Axis
+    summary: Text
+    grid: Grid | None = None
+    points: tuple[Points, ...] = ()
+    lines: tuple[Line, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    equal: bool = False
+    kind: Literal["plane"] = field(default="plane", init=False)
+
+    def __post_init__(self) -> None:
+        for axis in (self.x, self.y) if self.grid else ():
+            if not axis.names and (axis.low is None or axis.high is None):
+                raise ValueError(f"chart {self.title.en!r}: a grid needs the limits (or the names) of the axis {axis.label.en!r}")
+
+
+@dataclass(frozen=True)
+class Image:
+    """A small picture: pixels in rows × columns (row 0 on top) and what is written under it."""
+
+    name: Text
+    pixels: Any
+
+
+@dataclass(frozen=True)
+class ImageGrid:
+    """Pictures side by side on one scale of grey (or of two colours with a neutral middle at 0, if `diverging`).
+
+    low, high: the ends of the scale; without them those of all pictures.
+    """
+
+    title: Text
+    images: tuple[Image, ...]
+    summary: Text
+    low: float | None = None
+    high: float | None = None
+    diverging: bool = False
+    columns: int = 8
+    kind: Literal["images"] = field(default="images", init=False)
+
+
+Chart = LineChart | BarChart | PlaneChart | ImageGrid
 
 
 def to_data(chart: Any, language: Language) -> Any:
-    """The chart as JSON-ready data in one language; numbers keep four significant digits, infinity becomes "inf", NaN None."""
+    """The chart as JSON-ready data in one language; numbers keep four significant digits, infinity becomes "inf", NaN None.
+
+    The cells of a Grid and the pixels of an ImageGrid, which are many, become 16-bit whole numbers in base64 (see `_packed`).
+    """
+    if isinstance(chart, float):
+        if math.isfinite(chart):
+            return float(f"{chart:.4g}")
+        return None if math.isnan(chart) else "inf" if chart > 0 else "-inf"
     if isinstance(chart, Text):
         return chart[language]
-    if isinstance(chart, bool) or chart is None or isinstance(chart, (str, int)):
-        return chart
-    if isinstance(chart, float):
-        if math.isnan(chart):
-            return None
-        return float(f"{chart:.4g}") if math.isfinite(chart) else "inf" if chart > 0 else "-inf"
     if isinstance(chart, (tuple, list)):
         return [to_data(item, language) for item in chart]
-    return {name: to_data(getattr(chart, name), language) for name in chart.__dataclass_fields__}
+    if not hasattr(chart, "__dataclass_fields__"):
+        return chart  # a string, a whole number, a truth value, None
+    data = {name: to_data(getattr(chart, name), language) for name in chart.__dataclass_fields__ if name not in ("cells", "pixels")}
+    if isinstance(chart, Grid):
+        data |= _packed([chart.cells], chart.low, chart.high, log=chart.log, diverging=chart.diverging)[0]
+    elif isinstance(chart, ImageGrid):
+        packed = _packed([image.pixels for image in chart.images], chart.low, chart.high, diverging=chart.diverging)
+        data["images"] = [image | cells for image, cells in zip(data["images"], packed, strict=True)]
+    return data
+
+
+_STEPS = 65534  # of the 16-bit scale; one more means: not a number
+
+
+def _packed(
+    matrices: Sequence[Any], low: float | None, high: float | None, *, log: bool = False, diverging: bool = False
+) -> list[dict[str, Any]]:
+    """Matrices on one scale: rows, columns, low, high and the cells as base64 of little-endian uint16: 0 is `low`, 65534 `high`, 65535 NaN."""
+    rows = [[_numbers(row) for row in (matrix.tolist() if hasattr(matrix, "tolist") else matrix)] for matrix in matrices]
+    finite = [value for matrix in rows for row in matrix for value in row if math.isfinite(value) and (value > 0 or not log)]
+    if not (low is not None and high is not None):
+        reach = max(map(abs, finite), default=1.0)
+        low = low if low is not None else -reach if diverging else min(finite, default=1.0 if log else 0.0)
+        high = high if high is not None else reach if diverging else max(finite, default=1.0)
+    if high <= low:
+        high = low * 2 if log else low + 1
+    scale = math.log if log else float
+    start, unit = scale(low), _STEPS / (scale(high) - scale(low))
+
+    def cell(value: float) -> int:
+        if math.isnan(value):
+            return _STEPS + 1
+        if value <= low:
+            return 0
+        return _STEPS if value >= high else round((scale(value) - start) * unit)
+
+    packed = []
+    for matrix in rows:
+        whole = [cell(value) for row in matrix for value in row]
+        text = base64.b64encode(struct.pack(f"<{len(whole)}H", *whole)).decode()
+        packed.append({"rows": len(matrix), "columns": len(matrix[0]) if matrix else 0, "low": low, "high": high, "cells": text})
+    return packed

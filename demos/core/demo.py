@@ -14,23 +14,32 @@ if TYPE_CHECKING:
     import torch
 
 Status = Literal["reproduced", "same_direction", "not_at_this_scale"]
+Case = Literal["textbook", "limits", "other"]
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Named parameter values; the first preset of a demo is its default. `note` says in one sentence what it is for."""
+    """Named parameter values; the first preset of a demo is its default. `note` says in one sentence what it is for.
+
+    `case` marks the textbook's case, and those where its advice fails or does not matter; every demo has both.
+    """
 
     label: Text
     note: Text
     values: Mapping[str, Any]
+    case: Case = "other"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A multiple choice put before the run. Which option is right is computed by the run (`Outcome.answer`), never stored."""
+    """A multiple choice. Which option is right is computed by the run (`Outcome.answer`), never stored.
+
+    It is put before the run; with `after`, the learner answers from what the run showed, and only then sees the verdict.
+    """
 
     question: Text
     options: Mapping[str, Text]
+    after: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,18 @@ class Verdict:
     explanation: Text
 
 
+def effect_status(mean: float, low: float, nothing: float, published: float) -> Status:
+    """The verdict on an effect that should be larger than `nothing` (no effect: 0 for a difference, 1 for a ratio).
+
+    Reproduced: its interval begins (`low`) above `nothing`, and its size beyond `nothing` is within √10 either way of the published size (for ratios, `nothing` = 1,
+    the ratios themselves are compared). Same direction: the interval begins above `nothing`. Otherwise not at this scale.
+    """
+    if not low > nothing:
+        return "not_at_this_scale"
+    share = mean / published if nothing == 1 else (mean - nothing) / (published - nothing)
+    return "reproduced" if 10**-0.5 <= share <= 10**0.5 else "same_direction"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What the last snapshot adds: the verdict, and the key of the prediction's option that this run proved right."""
@@ -98,7 +119,7 @@ class Demo:
 
     `run(parameters, device, generator)` yields a snapshot at least every 200 ms, draws all randomness from `generator` (a CPU generator, so that
     every device sees the same draws), and keeps nothing on the device afterwards. `code(parameters)` is a short plain PyTorch script for the same
-    experiment. `topic` is one of the topics of the knowledge base.
+    experiment. `topic` is one of the topics of the knowledge base. `about_s` is what the default preset takes on two CPU cores, in seconds.
     """
 
     topic: str
@@ -111,6 +132,7 @@ class Demo:
     predict: Callable[[Any], Prediction]
     run: Run
     code: Callable[[Any], str]
+    about_s: int
     id: str = ""
 
     @property

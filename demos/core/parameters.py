@@ -130,7 +130,7 @@ def integer(
     modes: tuple[str, ...] = (),
 ) -> Any:
     """A whole number in `low … high`."""
-    return _field(default, Number(label, help, advanced, modes, low, high, step, whole=True))
+    return declare(default, Number(label, help, advanced, modes, low, high, step, whole=True))
 
 
 def real(
@@ -146,27 +146,28 @@ def real(
     modes: tuple[str, ...] = (),
 ) -> Any:
     """A finite number in `low … high`; `log` asks for a widget that suits several orders of magnitude."""
-    return _field(default, Number(label, help, advanced, modes, low, high, step, log=log))
+    return declare(default, Number(label, help, advanced, modes, low, high, step, log=log))
 
 
 def choice(
     default: str, options: Mapping[str, Text], *, label: Text, help: Text, advanced: bool = False, modes: tuple[str, ...] = ()
 ) -> Any:
     """One of `options`, named by its key."""
-    return _field(default, Choice(label, help, advanced, modes, options))
+    return declare(default, Choice(label, help, advanced, modes, options))
 
 
 def mode_choice(default: str, options: Mapping[str, Text], *, label: Text, help: Text) -> Any:
     """Which of a demo's experiments is run: set by the preset (or a flag, or a link), not by a widget."""
-    return _field(default, Choice(label, help, False, (), options, is_mode=True))
+    return declare(default, Choice(label, help, False, (), options, is_mode=True))
 
 
 def flag(default: bool, *, label: Text, help: Text, advanced: bool = False, modes: tuple[str, ...] = ()) -> Any:
     """Yes or no."""
-    return _field(default, Flag(label, help, advanced, modes))
+    return declare(default, Flag(label, help, advanced, modes))
 
 
-def _field(default: Any, spec: Spec) -> Any:
+def declare(default: Any, spec: Spec) -> Any:
+    """A field of a parameters class with this default and spec."""
     spec.parse("default", default)
     return dataclasses.field(default=default, metadata={"spec": spec})
 

@@ -55,3 +55,24 @@ def mean_and_band(runs: Sequence[Sequence[float]], *, log: bool = False) -> tupl
         lows.append(shown(mean - (spread or 0.0)))
         highs.append(shown(mean + (spread or 0.0)))
     return means, lows, highs
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean, low and high: the mean over seeds and the ends of its 95 % confidence interval (all infinite if a value is not finite)."""
+    mean, spread = mean_and_spread(values)
+    return mean, mean - (spread or 0.0), mean + (spread or 0.0)
+
+
+def ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """Geometric mean of ratios (twice as fast and half as fast cancel), and the ends of its interval; all 0 if a ratio is 0 or below."""
+    if min(ratios) <= 0:
+        return 0.0, 0.0, 0.0
+    (mean,), (low,), (high,) = mean_and_band([[ratio] for ratio in ratios], log=True)
+    return mean, low, high
+
+
+def thinned(count: int, points: int = 60) -> list[int]:
+    """At most `points` whole numbers from 0 to count − 1, evenly spaced, both ends included: which points of a long curve to draw."""
+    if count <= points:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (points - 1)) for i in range(points)})

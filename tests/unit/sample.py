@@ -174,6 +174,7 @@ TINY = Demo(
     predict=lambda parameters: Prediction(Text("会吗？", "Will it?"), {"yes": Text("会", "It will"), "no": Text("不会", "It will not")}),
     run=_run,
     code=lambda parameters: "print(2)",
+    about_s=1,
     id="tiny",
 )
 

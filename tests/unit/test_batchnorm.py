@@ -41,14 +41,14 @@ def test_a_stacked_step_equals_an_ordinary_network(batch_norm):
         training.step(i)
         for k, net in enumerate(nets):
             batch = training._batches[i][k % training.seeds]
-            loss = torch.nn.functional.cross_entropy(net(training.digits.train_images[batch]), training.digits.train_labels[batch])
+            loss = torch.nn.functional.cross_entropy(net(training.digits.train_x[batch]), training.digits.train_y[batch])
             grads = torch.autograd.grad(loss, list(net.parameters()))
             with torch.no_grad():
                 for parameter, grad in zip(net.parameters(), grads, strict=True):
                     parameter -= (0.1, 0.3)[k // training.seeds] * grad
     for k, net in enumerate(nets):
-        expected = net.eval()(training.digits.test_images).detach()
-        torch.testing.assert_close(training.network.logits(training.digits.test_images)[k], expected, rtol=1e-2, atol=5e-3)
+        expected = net.eval()(training.digits.test_x).detach()
+        torch.testing.assert_close(training.network.logits(training.digits.test_x)[k], expected, rtol=1e-2, atol=5e-3)
 
 
 def test_steps_to_the_target_are_those_of_the_first_look_below_it():

@@ -83,18 +83,18 @@ def test_the_digits_are_those_of_scikit_learn():
 
 def test_digits_are_split_without_overlap_and_standardised():
     digits = load_digits()
-    assert digits.train_images.shape == (1297, 64) and digits.test_images.shape == (500, 64)
-    assert digits.train_images.mean(0).abs().max() < 1e-5
-    assert digits.train_images.std() == pytest.approx(1, abs=1e-3)
-    assert sorted(digits.train_labels.unique().tolist()) == list(range(10))
-    rows = {tuple(row) for row in digits.train_images.tolist()}
-    assert sum(tuple(row) in rows for row in digits.test_images.tolist()) == 0
+    assert digits.train_x.shape == (1297, 64) and digits.test_x.shape == (500, 64)
+    assert digits.train_x.mean(0).abs().max() < 1e-5
+    assert digits.train_x.std() == pytest.approx(1, abs=1e-3)
+    assert sorted(digits.train_y.unique().tolist()) == list(range(10))
+    rows = {tuple(row) for row in digits.train_x.tolist()}
+    assert sum(tuple(row) in rows for row in digits.test_x.tolist()) == 0
 
 
 def test_the_split_follows_the_generator_and_is_fixed_without_one():
-    drawn = [load_digits(generator=torch.Generator().manual_seed(seed)).test_labels for seed in (1, 1, 2)]
+    drawn = [load_digits(generator=torch.Generator().manual_seed(seed)).test_y for seed in (1, 1, 2)]
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
-    assert torch.equal(load_digits(train_count=100).test_labels, load_digits().test_labels)
+    assert torch.equal(load_digits(train_count=100).test_y, load_digits().test_y)
     with pytest.raises(ValueError, match="1297"):
         load_digits(train_count=5000)
 

@@ -82,13 +82,13 @@ def test_training_equals_a_plain_loop():
     losses = [loss for _, (loss,) in _train(p, [network], digits, counts, generator(4))]
 
     draw = generator(4)
-    shuffles = [torch.randperm(len(digits.train_labels), generator=draw) for _ in range(p.seeds)]
+    shuffles = [torch.randperm(len(digits.train_y), generator=draw) for _ in range(p.seeds)]
     optimizers = [torch.optim.SGD(net.parameters(), lr=p.lr, momentum=0.9) for net in plain]
     for step in range(p.steps):
         drawn = torch.rand(network.count, BATCH, generator=draw)
         for k, (net, optimizer) in enumerate(zip(plain, optimizers, strict=True)):
             batch = shuffles[k % p.seeds][: counts[k]][(drawn[k] * counts[k]).long()]
-            loss = nn.functional.cross_entropy(net(digits.train_images[batch]), digits.train_labels[batch])
+            loss = nn.functional.cross_entropy(net(digits.train_x[batch]), digits.train_y[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
