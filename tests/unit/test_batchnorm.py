@@ -8,9 +8,9 @@ import math
 import pytest
 import torch
 
-from demos.batchnorm import DEMO, BatchNorm, _jitter, _shifts, _status, _steps_to, _Training
+from demos.batchnorm import DEMO, BatchNorm, _jitter, _shifts, _steps_to, _Training
 from demos.core.charts import BarChart
-from demos.core.demo import Snapshot
+from demos.core.demo import Snapshot, effect_status
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -57,9 +57,9 @@ def test_steps_to_the_target_are_those_of_the_first_look_below_it():
 
 
 def test_status_follows_its_rule():
-    assert _status(14.0, 9.0, 1, 14.8) == "reproduced"
-    assert _status(2.0, 1.5, 1, 14.8) == "same_direction"
-    assert _status(2.0, 0.9, 1, 14.8) == "not_at_this_scale"
+    assert effect_status(14.0, 9.0, 1, 14.8) == "reproduced"
+    assert effect_status(2.0, 1.5, 1, 14.8) == "same_direction"
+    assert effect_status(2.0, 0.9, 1, 14.8) == "not_at_this_scale"
 
 
 def test_without_batch_norm_no_mode_depends_on_the_neighbours():

@@ -117,7 +117,7 @@ def counting_demo(steps: int = 3, closed: list[bool] | None = None) -> Demo:
                 closed.append(True)
 
     none = same("")
-    return Demo("losses", none, none, none, none, Nothing, {}, lambda p: None, run, lambda p: "")
+    return Demo("losses", none, none, none, none, Nothing, {}, lambda p: None, run, lambda p: "", 1)
 
 
 def test_a_run_ends_with_the_outcome_and_is_the_same_for_a_seed():

@@ -94,7 +94,7 @@ EXTREMES = {
 }
 
 
-@pytest.mark.parametrize(("task", "ends", "optimizer"), list(itertools.product(DEMO.presets, EXTREMES, ["sgd", "momentum", "adam"])))
+@pytest.mark.parametrize(("task", "ends", "optimizer"), list(itertools.product(Rates.specs()["task"].options, EXTREMES, ["sgd", "momentum", "adam"])))
 def test_extremes_end_in_a_drawn_and_explained_result(task, ends, optimizer):
     schedule = {"sgd": "cosine", "momentum": "step", "adam": "warmup"}[optimizer]
     p = Rates.parse({"task": task, **EXTREMES[ends], "optimizer": optimizer, "momentum": 0.99, "schedule": schedule})
