@@ -55,6 +55,16 @@ class OwnData(Spec):
     def allowed(self) -> str:
         return "CSV (≤ 1 MB, ≤ 64 columns / 列)"
 
+    def reported(self, value: str) -> str:
+        return self.brief(value) if value else ""
+
+    def brief(self, value: str) -> str:
+        """How large the table is; its contents stay where they are."""
+        if not value:
+            return "–"
+        table = read_table(value, self.target, self.columns)
+        return f"CSV {len(table.targets)} × {len(table.feature_names) + 1}"
+
 
 def own_data(target: Target, *, columns: int = 0, modes: tuple[str, ...] = ()) -> Any:
     """A parameter that takes a CSV file: features in numbers, the target in the last column (class names, or numbers)."""

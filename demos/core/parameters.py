@@ -30,6 +30,10 @@ class ParameterError(ValueError):
         super().__init__(text.en)
         self.text = text
 
+    def __reduce__(self) -> tuple[type[ParameterError], tuple[Text]]:
+        """Made again from its text: a run may be in another process."""
+        return type(self), (self.text,)
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -47,6 +51,14 @@ class Spec:
     def allowed(self) -> str:
         """What may be given, for messages: `0.01 … 10`, `relu | tanh`."""
         raise NotImplementedError
+
+    def brief(self, value: Any) -> str:
+        """A value as it is told in a line of text."""
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    def reported(self, value: Any) -> Any:
+        """A value as it stands in a report or a link: JSON-ready, and nothing of the learner's own data."""
+        return value
 
     def refuse(self, name: str, raw: object) -> ParameterError:
         shown = repr(raw)[:60]

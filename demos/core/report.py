@@ -19,7 +19,7 @@ def report(demo: Demo, preset: str, parameters: Parameters, seed: int, last: Fra
     return {
         "demo": demo.id,
         "preset": preset,
-        "parameters": parameters.values(),
+        "parameters": {name: spec.reported(getattr(parameters, name)) for name, spec in parameters.specs().items()},
         "seed": seed,
         "device": last.device_label,
         "elapsed_s": round(last.elapsed_s, 3),

@@ -24,7 +24,7 @@ from tutor.ui.demo_tab import DemoTab, Opened, Wanted
 from tutor.ui.link import preferred_language
 from tutor.ui.loading import Loading
 from tutor.ui.localized import Localized
-from tutor.ui.stage import STATIC
+from tutor.ui.static import STATIC
 from tutor.ui.strings import STRINGS
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,9 @@ class Page:
             queue=False,
             **private,
         )
-        self.language.change(self._speak, [self.language, demo.configuration, demo.shown], [self.stored, *worded], queue=False, **private)
+        self.language.change(
+            self._speak, [self.language, demo.configuration, demo.shown, demo.score], [self.stored, *worded], queue=False, **private
+        )
         chat.bot.option_select(
             self._pick_option,
             [chat.conversation, demo.wanted, self.language],
@@ -115,13 +117,13 @@ class Page:
         shown = self.experiments.open(configuration, opened, language)
         return updates | shown | {self.places: gr.Tabs(selected="experiments")} | self.experiments.retell(None, language)
 
-    def _speak(self, raw: object, configuration: link.Configuration, shown: Any) -> dict[Any, Any]:
+    def _speak(self, raw: object, configuration: link.Configuration, shown: Any, score: object) -> dict[Any, Any]:
         """Everything on the page in the other language; the conversation stays as it was spoken."""
         language = link.parse_language(raw)
         return (
             self.localized.updates(language)
             | self.experiments.describe(configuration, language)
-            | self.experiments.retell(shown, language)
+            | self.experiments.retell(shown, language, score)
             | {self.stored: language}
         )
 

@@ -12,15 +12,19 @@ import gradio as gr
 
 from demos.core.demo import Demo
 from demos.core.parameters import ParameterError
+from demos.core.report import report
 from demos.core.runner import LARGEST_SEED, DeadlineReached, Frame
-from demos.core.text import Language
+from demos.core.text import LANGUAGES, Language
 from tutor.config import Settings
 from tutor.knowledge import KnowledgeBase
-from tutor.ui import link, stage
+from tutor.results import ResultFile, result_of
+from tutor.ui import exports, link, stage
+from tutor.ui.gallery import Gallery
 from tutor.ui.link import Configuration
 from tutor.ui.localized import Localized
 from tutor.ui.on_gpu import run_on_gpu
 from tutor.ui.parameter_widgets import widget
+from tutor.ui.shown import Score, Shown, scored, tell
 from tutor.ui.strings import STRINGS
 
 log = logging.getLogger(__name__)
@@ -45,19 +49,6 @@ class Wanted:
     times: int = 0
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What the stage shows, so that it can be kept after a stop and told again in the other language."""
-
-    demo_id: str
-    prediction: Any
-    guess: str | None
-    started: float = 0.0  # on the monotonic clock: tells runs apart
-    frame: Frame | None = None
-    state: str = "running"
-    error: str | None = None
-
-
 class DemoTab:
     """Builds the tab inside the current Blocks and wires it. All state of a visitor lives in `gr.State`."""
 
@@ -72,6 +63,8 @@ class DemoTab:
     ) -> None:
         self.blocks, self.demos, self.knowledge, self.settings = blocks, demos, knowledge, settings
         self.localized, self.language = localized, language
+        self.results = ResultFile(settings.results)
+        self.gallery = Gallery(demos, knowledge.topics)
         demo = next(iter(demos.values()))
         first = link.of_preset(demo, demo.default_preset)
         self.opened = gr.State(Opened(first))
@@ -79,15 +72,25 @@ class DemoTab:
         self.shown = gr.State(None)
         self.stopped = gr.State(None)
         self.wanted = gr.State(Wanted(first.demo_id, first.preset))
-        self._build(demo, first, localized.initial)
+        self.score = gr.BrowserState({}, storage_key=_SCORE, secret=_SCORE)
+        with gr.Column(elem_id="gallery-view") as self.gallery_view:
+            self.cards = self.gallery.build(localized.initial)
+        with gr.Column(visible=False, elem_id="experiment-view") as self.experiment_view:
+            self._build(demo, first, localized.initial)
         self._wire()
 
     # --- layout ---
 
     def _build(self, demo: Demo, first: Configuration, language: Language) -> None:
-        self.demo_choice = self.localized.worded(
-            gr.Radio, "pick_demo", value=demo.id, choices=self._demo_choices(language), elem_classes="pills"
-        )
+        with gr.Row(elem_id="demo-path"):
+            self.back = self.localized.worded(gr.Button, "all_demos", size="sm", scale=0, min_width=150, elem_id="back")
+            self.demo_choice = gr.Radio(
+                value=demo.id,
+                choices=self._siblings(demo, language),
+                label=self._topic(demo, language),
+                elem_classes="pills",
+                elem_id="siblings",
+            )
         self.header = gr.Markdown(_header(demo, language), elem_id="demo-header")
         with gr.Row(elem_id="demo-row"):
             with gr.Column(scale=1, min_width=290, elem_id="demo-controls"):
@@ -97,9 +100,14 @@ class DemoTab:
                 with gr.Row():
                     self.run_button = self.localized.worded(gr.Button, "run", variant="primary", elem_id="run")
                     self.stop_button = self.localized.worded(gr.Button, "stop", variant="stop", interactive=False, elem_id="stop")
+                    self.next_round = self.localized.worded(gr.Button, "next_round", visible=_asks_after(demo, first), elem_id="next-round")
                 self.stage = self.localized.add(stage.build_stage(language), lambda lang: {"words": stage.words(lang)})
                 with self.localized.worded(gr.Accordion, "code", open=False):
                     self.code = self.localized.worded(gr.Code, "code_label", value=_code(demo, first), language="python", interactive=False)
+                    with gr.Row():
+                        self.save_script = self.localized.worded(gr.Button, "save_script", size="sm", elem_id="save-script")
+                        self.save_notebook = self.localized.worded(gr.Button, "save_notebook", size="sm", elem_id="save-notebook")
+                    self.saved = gr.Textbox(visible="hidden", elem_id="saved-file")
                 with self.localized.worded(gr.Accordion, "scaled_down", open=False):
                     self.scaled_down = gr.Markdown(demo.scaled_down[language])
                 self.query = gr.Textbox(link.to_query(first, demo, language), visible="hidden", elem_id="query")
@@ -147,8 +155,11 @@ class DemoTab:
 
     # --- what the components show ---
 
-    def _demo_choices(self, language: Language) -> list[tuple[str, str]]:
-        return [(demo.title[language], name) for name, demo in self.demos.items()]
+    def _siblings(self, demo: Demo, language: Language) -> list[tuple[str, str]]:
+        return [(self.demos[name].title[language], name) for name in self.gallery.siblings(demo.id)]
+
+    def _topic(self, demo: Demo, language: Language) -> str:
+        return self.knowledge.topics[demo.topic][language] if demo.topic in self.knowledge.topics else demo.topic
 
     def _question_ids(self, demo_id: str) -> list[str]:
         return [name for name, question in self.knowledge.questions.items() if question.meta.demo and question.meta.demo.id == demo_id]
@@ -169,7 +180,9 @@ class DemoTab:
             # A refused value stays in its widget; what is told of it is told of the preset.
             configuration = link.of_preset(demo, configuration.preset)
         return {
-            self.demo_choice: gr.update(value=demo.id, choices=self._demo_choices(language), label=STRINGS["pick_demo"][language]),
+            self.cards: self.gallery.value(language, self.results.load()),
+            self.demo_choice: gr.update(value=demo.id, choices=self._siblings(demo, language), label=self._topic(demo, language)),
+            self.next_round: gr.update(visible=_asks_after(demo, configuration), value=STRINGS["next_round"][language]),
             self.header: _header(demo, language),
             self.preset_choice: gr.update(
                 value=configuration.preset, choices=_preset_choices(demo, language), label=STRINGS["presets"][language]
@@ -185,11 +198,16 @@ class DemoTab:
     @property
     def described(self) -> list[Any]:
         """The components that `describe` updates."""
-        return [self.demo_choice, self.header, self.preset_choice, self.preset_note, self.guess, self.scaled_down, self.questions, self.code, self.query]  # fmt: skip
+        return [
+            self.cards, self.demo_choice, self.next_round, self.header, self.preset_choice, self.preset_note, self.guess, self.scaled_down,
+            self.questions, self.code, self.query,
+        ]  # fmt: skip
 
     def open(self, configuration: Configuration, opened: Opened, language: Language) -> dict[Any, Any]:
         """Updates that show a configuration afresh, its stage empty."""
         return self.describe(configuration, language) | {
+            self.gallery_view: gr.update(visible=False),
+            self.experiment_view: gr.update(visible=True),
             self.opened: Opened(configuration, opened.times + 1),
             self.configuration: configuration,
             self.seed: configuration.seed,
@@ -202,31 +220,23 @@ class DemoTab:
     @property
     def opens(self) -> list[Any]:
         """The components that `open` updates."""
-        return [*self.described, self.opened, self.configuration, self.seed, self.stage, self.shown, self.run_button, self.stop_button]
+        views = [self.gallery_view, self.experiment_view]
+        return [
+            *views,
+            *self.described,
+            self.opened,
+            self.configuration,
+            self.seed,
+            self.stage,
+            self.shown,
+            self.run_button,
+            self.stop_button,
+        ]
 
-    def retell(self, shown: Shown | None, language: Language) -> dict[Any, Any]:
+    def retell(self, shown: Shown | None, language: Language, score: object = None) -> dict[Any, Any]:
         """The stage in another language."""
-        value = stage.idle(language) if shown is None else self._tell(shown, language)
+        value = stage.idle(language) if shown is None else tell(shown, self.demos, _known(score), language)
         return {self.stage: gr.update(value=value, words=stage.words(language))}
-
-    def _tell(self, shown: Shown, language: Language) -> str:
-        frame = shown.frame
-        status = {"done": "finished", "stopped": "stopped"}.get(shown.state)
-        text = shown.error or (
-            STRINGS[status][language] if status else frame.snapshot.status[language] if frame else STRINGS["waiting"][language]
-        )
-        return stage.frame(
-            self.demos[shown.demo_id],
-            frame.snapshot if frame else None,
-            language,
-            state=shown.state,
-            status=text,
-            elapsed=frame.elapsed_s if frame else None,
-            remaining=frame.remaining_s if frame else None,
-            device=frame.device_label if frame else "",
-            guess=shown.guess,
-            prediction=shown.prediction,
-        )
 
     def _buttons(self, running: bool) -> dict[Any, Any]:
         return {self.run_button: gr.update(interactive=not running), self.stop_button: gr.update(interactive=running)}
@@ -244,27 +254,73 @@ class DemoTab:
     # --- events ---
 
     def _wire(self) -> None:
-        outputs = [self.stage, self.shown, self.run_button, self.stop_button]
-        running = self.run_button.click(
-            self._run,
-            [self.configuration, self.device, self.seed, self.guess, self.language],
-            outputs,
-            concurrency_id="demo",
-            concurrency_limit=self.settings.demo_concurrency,
-            show_progress="hidden",
-            api_visibility="private",
-        )
-        stopped = self.stop_button.click(self._stop, [self.shown, self.language], [*outputs, self.stopped], cancels=[running], **_AT_ONCE)
+        outputs = [self.stage, self.shown, self.run_button, self.stop_button, self.guess]
+        inputs = [self.configuration, self.device, self.seed, self.guess, self.language]
+        runs: dict[str, Any] = {
+            "concurrency_id": "demo",
+            "concurrency_limit": self.settings.demo_concurrency,
+            "show_progress": "hidden",
+            "api_visibility": "private",
+        }
+        running = self.run_button.click(self._run, inputs, outputs, **runs)
+        reconfigured = [self.configuration, self.code, self.query]
+        another = self.next_round.click(
+            self._next_seed, [self.configuration, self.language], [*reconfigured, self.seed], cancels=[running], **_AT_ONCE
+        ).then(self._run, inputs, outputs, **runs)
+        under_way = [running, another]
+        stopped = self.stop_button.click(self._stop, [self.shown, self.language], [*outputs, self.stopped], cancels=under_way, **_AT_ONCE)
         stopped.then(self._settle, [self.shown, self.stopped, self.language], outputs, **_AT_ONCE)
-        opening = {"cancels": [running], **_AT_ONCE}
+        self.guess.input(
+            self._answer, [self.guess, self.shown, self.score, self.language], [self.stage, self.shown, self.score], **_AT_ONCE
+        )
+        opening = {"cancels": under_way, **_AT_ONCE}
+        self.cards.select(self._pick_card, [self.opened, self.language], self.opens, **opening)
+        self.back.click(self._close, [self.language], [self.gallery_view, self.experiment_view, self.cards], **opening).then(
+            None, None, None, js=_LEAVE, api_visibility="private"
+        )
         self.demo_choice.input(self._pick_demo, [self.demo_choice, self.opened, self.language], self.opens, **opening)
         self.wanted.change(self._open_wanted, [self.wanted, self.opened, self.language], self.opens, **opening)
         self.preset_choice.input(self._pick_preset, [self.preset_choice, self.opened, self.language], self.opens, **opening)
-        reconfigured = [self.configuration, self.code, self.query]
         self.seed.input(self._pick_seed, [self.seed, self.configuration, self.language], reconfigured, **_AT_ONCE)
-        self.query.change(None, [self.query], None, js="(query) => { history.replaceState(null, '', query) }", api_visibility="private")
+        self.query.change(None, [self.query], None, js=_SHOW_LINK, api_visibility="private")
         self.share.click(None, [self.query], None, js=_COPY_LINK, api_visibility="private")
+        for button, make in ((self.save_script, exports.script), (self.save_notebook, exports.notebook)):
+            button.click(self._export(make), [self.configuration, self.language], self.saved, **_AT_ONCE).success(
+                None, self.saved, None, js=exports.SAVE, api_visibility="private"
+            )
         self.blocks.load(_devices, None, self.device, show_progress="hidden", api_visibility="private")
+
+    def _pick_card(self, event: gr.EventData, opened: Opened, language: Language) -> dict[Any, Any]:
+        return self._pick_demo(event.demo, opened, language)
+
+    def _close(self, language: Language) -> dict[Any, Any]:
+        """Back to the gallery."""
+        return {
+            self.gallery_view: gr.update(visible=True),
+            self.experiment_view: gr.update(visible=False),
+            self.cards: self.gallery.value(language, self.results.load()),
+        }
+
+    def _export(self, make: Any) -> Any:
+        def export(configuration: Configuration, language: Language) -> str:
+            try:
+                return str(make(self.demos[configuration.demo_id], configuration, language))
+            except ParameterError as error:
+                raise gr.Error(error.text[language]) from error
+
+        return export
+
+    def _next_seed(self, configuration: Configuration, language: Language) -> dict[Any, Any]:
+        seed = (configuration.seed + 1) % (LARGEST_SEED + 1)
+        return self._reconfigured(replace(configuration, seed=seed), language) | {self.seed: seed}
+
+    def _answer(self, guess: str | None, shown: Shown | None, score: object, language: Language) -> dict[Any, Any]:
+        """The learner's answer after a run that asks for one; a prediction before the run waits for it."""
+        if shown is None or not shown.asks or guess not in shown.prediction.options:
+            return {self.shown: shown}
+        shown = replace(shown, guess=guess)
+        score = scored(score, shown)
+        return {self.stage: tell(shown, self.demos, score, language), self.shown: shown, self.score: score}
 
     def _open_wanted(self, wanted: Wanted, opened: Opened, language: Language) -> dict[Any, Any]:
         return self.open(link.of_preset(self.demos[wanted.demo_id], wanted.preset), opened, language)
@@ -287,29 +343,36 @@ class DemoTab:
     ) -> Iterator[dict[Any, Any]]:
         language = link.parse_language(language)
         demo = self.demos[configuration.demo_id]
-        shown = Shown(demo.id, None, None, time.monotonic())
+        shown = Shown(configuration, None, None, time.monotonic())
         try:
             parameters = demo.parameters.parse(configuration.values)
             prediction = demo.predict(parameters)
-            shown = replace(shown, prediction=prediction, guess=guess if guess in prediction.options else None)
-            yield self._update(shown, language, running=True)
+            early = None if prediction.after or guess not in prediction.options else guess
+            shown = replace(shown, prediction=prediction, guess=early)
+            yield self._update(shown, language, running=True) | {self.guess: gr.update(value=early)}
             frames = run_on_gpu(demo.id, configuration.values, device, link.parse_seed(seed), self.settings.demo_deadline)
             for frame in frames:
                 shown = replace(shown, frame=frame)
                 yield self._update(shown, language, running=True)
             shown = replace(shown, state="done")
-        except ParameterError as error:
-            shown = replace(shown, state="error", error=error.text[language])
-        except DeadlineReached as error:
-            shown = replace(shown, state="error", error=error.text[language])
+            self._keep(demo, configuration, frame)
+        except (ParameterError, DeadlineReached) as error:
+            shown = replace(shown, state="error", error=error.text)
         except Exception as error:
             log.exception("demo %s failed with %s", demo.id, configuration)
             reason = f"{type(error).__name__}: {error}"[:300]
-            shown = replace(shown, state="error", error=STRINGS["error_run"][language].format(reason=reason))
+            shown = replace(shown, state="error", error=STRINGS["error_run"].format(reason=reason))
         yield self._update(shown, language, running=False)
 
+    def _keep(self, demo: Demo, configuration: Configuration, last: Frame) -> None:
+        """Keeps the result of a preset that was run as it is."""
+        if configuration.values == link.of_preset(demo, configuration.preset).values:
+            parameters = demo.parameters.parse(configuration.values)
+            told = {spoken: report(demo, configuration.preset, parameters, configuration.seed, last, spoken) for spoken in LANGUAGES}
+            self.results.add(result_of(told))
+
     def _update(self, shown: Shown, language: Language, running: bool) -> dict[Any, Any]:
-        return {self.stage: self._tell(shown, language), self.shown: shown, **self._buttons(running)}
+        return {self.stage: tell(shown, self.demos, {}, language), self.shown: shown, **self._buttons(running)}
 
     def _stop(self, shown: Shown | None, language: Language) -> dict[Any, Any]:
         if shown is None or shown.state != "running":
@@ -342,13 +405,25 @@ def _preset_choices(demo: Demo, language: Language) -> list[tuple[str, str]]:
 def _prediction(demo: Demo, configuration: Configuration, language: Language) -> dict[str, Any]:
     prediction = demo.predict(demo.parameters.parse(configuration.values))
     choices = [(text[language], name) for name, text in prediction.options.items()]
-    return {"choices": choices, "label": STRINGS["prediction"][language].format(question=prediction.question[language])}
+    label = STRINGS["prediction_after" if prediction.after else "prediction"]
+    return {"choices": choices, "label": label[language].format(question=prediction.question[language])}
+
+
+def _asks_after(demo: Demo, configuration: Configuration) -> bool:
+    return demo.predict(demo.parameters.parse(configuration.values)).after
+
+
+def _known(score: object) -> Score:
+    return score if isinstance(score, dict) else {}
 
 
 def _code(demo: Demo, configuration: Configuration) -> str:
     return demo.code(demo.parameters.parse(configuration.values))
 
 
+_SCORE = "deep-learning-tutor-score"  # the browser's storage key
+_SHOW_LINK = "(query) => { history.replaceState(null, '', query) }"
+_LEAVE = "() => { history.replaceState(null, '', location.pathname) }"
 # Clipboards need a secure context; where there is none the address bar already holds the link.
 _COPY_LINK = """(query) => {
   history.replaceState(null, '', query);

@@ -6,8 +6,11 @@ from typing import Any
 
 import gradio as gr
 
+from demos.core.own_data import MAX_BYTES, OwnData
 from demos.core.parameters import Choice, Flag, Number, Spec
 from demos.core.text import Language
+from tutor.ui.static import STATIC
+from tutor.ui.strings import STRINGS
 
 
 def widget(name: str, spec: Spec, value: Any, language: Language) -> Any:
@@ -25,4 +28,28 @@ def widget(name: str, spec: Spec, value: Any, language: Language) -> Any:
         return gr.Radio(options, value=value, **common) if len(options) <= 4 else gr.Dropdown(options, value=value, **common)
     if isinstance(spec, Flag):
         return gr.Checkbox(value, **common)
+    if isinstance(spec, OwnData):
+        return own_data(name, spec, value, language)
     raise TypeError(f"parameter {name}: no widget for {type(spec).__name__}")
+
+
+def own_data(name: str, spec: OwnData, value: str, language: Language) -> gr.HTML:
+    """A file picker whose value is the text of the file: it is read in the browser, and no copy reaches the server's disk."""
+    words = {word: STRINGS[f"own_data_{word}"][language] for word in ("choose", "remove", "none", "used", "large")}
+    return gr.HTML(
+        value=value,
+        html_template=_OWN_DATA,
+        js_on_load=(STATIC / "own_data.js").read_text(encoding="utf-8"),
+        words=words | {"label": spec.label[language], "help": spec.help[language]},
+        limit=MAX_BYTES,
+        elem_id=f"parameter-{name}",
+    )
+
+
+_OWN_DATA = """
+<div class="own-data">
+  <strong></strong><p class="quiet"></p>
+  <label><span></span><input type="file" accept=".csv,.tsv,.txt,text/csv"></label><button type="button" hidden></button>
+  <p role="status"></p>
+</div>
+"""

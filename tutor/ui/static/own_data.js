@@ -1,0 +1,33 @@
+// Reads a table of the learner's own: the text of the file becomes the component's value.
+
+const root = element.querySelector('.own-data');
+const [label, help, choose, remove, status] = ['strong', '.quiet', 'label span', 'button', '[role=status]'].map(name => root.querySelector(name));
+const input = root.querySelector('input');
+const words = props.words;
+let name = '';
+
+function draw(problem) {
+  label.textContent = words.label;
+  help.textContent = words.help;
+  choose.textContent = words.choose;
+  remove.textContent = words.remove;
+  remove.hidden = !props.value;
+  status.textContent = problem || (props.value ? words.used + (name ? ': ' + name : '') : words.none);
+}
+
+function use(text) {
+  props.value = text;
+  trigger('input');
+  draw();
+}
+
+input.addEventListener('change', async () => {
+  const file = input.files[0];
+  if (!file) return;
+  if (file.size > props.limit) { input.value = ''; draw(words.large); return; }
+  name = file.name;
+  use(await file.text());
+  input.value = '';
+});
+remove.addEventListener('click', () => { name = ''; use(''); input.focus(); });
+draw();

@@ -1,0 +1,130 @@
+// Lines with bands over common axes, and groups of bars, as options of ECharts.
+
+function axis(spec, extra) {
+  const faint = dark() ? '#3a3f47' : '#e4e4e7';
+  const named = spec.names.length > 0;
+  const tick = value => Math.abs(value) >= 1e5 ? number(value) : String(Number(value.toPrecision(6)));
+  return Object.assign({
+    type: spec.log ? 'log' : 'value', name: spec.label, nameLocation: 'middle',
+    nameTextStyle: { color: textColour(), fontSize: 13 }, scale: true,
+    ...(named ? { min: -0.5, max: spec.names.length - 0.5, interval: 1 } : { min: spec.low ?? undefined, max: spec.high ?? undefined }),
+    axisLabel: { color: textColour(), hideOverlap: true, formatter: spec.log ? number : named ? value => spec.names[value] ?? '' : tick },
+    axisLine: { show: true, lineStyle: { color: textColour() } }, splitLine: { lineStyle: { color: faint } }, minorSplitLine: { show: false },
+  }, extra);
+}
+
+// The y value at which a run that left the frame is drawn: the top of the axis, or of what there is.
+function top(chart) {
+  if (chart.y.high !== null) return chart.y.high;
+  const finite = chart.lines.flatMap(line => line.y).filter(value => typeof value === 'number');
+  return finite.length ? Math.max(...finite) : 1;
+}
+
+function band(line) {
+  const corners = line.x.map((x, i) => [x, line.low[i], line.high[i]]).filter(row => row.every(value => typeof value === 'number'));
+  return {
+    type: 'custom', silent: true, z: 1, clip: true, name: line.name, color: lineColour(line), data: corners.length > 1 ? [corners[0]] : [], tooltip: { show: false },
+    renderItem: (_, api) => ({
+      type: 'polygon', style: { fill: lineColour(line), opacity: 0.2 },
+      shape: { points: [...corners.map(([x, low]) => api.coord([x, low])), ...corners.slice().reverse().map(([x, , high]) => api.coord([x, high]))] },
+    }),
+  };
+}
+
+function divergence(line, chart, labelled) {
+  const left = line.y.map(y => y === 'inf' || (chart.y.high !== null && typeof y === 'number' && y > chart.y.high));
+  const xs = line.x.filter((x, i) => left[i] && !left[i - 1]);  // one arrow where the line leaves, not one a point
+  return {
+    type: 'scatter', name: line.name, silent: true, symbol: 'arrow', symbolSize: 10, z: 5, itemStyle: { color: lineColour(line) }, clip: false,
+    data: xs.map((x, i) => ({ value: [x, top(chart)], label: { show: i === 0 && labelled, position: 'bottom', formatter: words().diverged, color: textColour() } })),
+  };
+}
+
+function lineSeries(line, chart, direct) {
+  const points = line.x.map((x, i) => [x, typeof line.y[i] === 'number' ? line.y[i] : null]);
+  const colour = lineColour(line);
+  const series = {
+    name: line.name, data: points, color: colour, itemStyle: { color: colour }, z: 3, clip: true,
+    type: line.style === 'dots' ? 'scatter' : 'line', symbolSize: line.style === 'line' ? 0 : 7, showSymbol: line.style !== 'line',
+    lineStyle: { color: colour, width: line.shade !== null ? 1.3 : 2.2, type: line.pinned ? 'dotted' : line.role === 'theory' ? 'dashed' : 'solid', opacity: line.pinned ? 0.7 : 1 },
+  };
+  if (direct && line.style !== 'dots') {
+    series.endLabel = { show: true, formatter: () => line.name, color: line.shade !== null || line.role === 'theory' ? textColour() : textOf(colour), fontSize: 12, width: 130, overflow: 'break' };
+    series.labelLayout = { moveOverlap: 'shiftY' };
+  }
+  return series;
+}
+
+function rules(chart) {
+  return {
+    type: 'line', name: '', data: [], silent: true, tooltip: { show: false },
+    markLine: {
+      silent: true, symbol: 'none', data: chart.rules.map((rule, i) => ({
+        xAxis: rule.x, lineStyle: { type: 'dashed', width: 1.5, color: rule.role === 'theory' ? textColour() : COLOURS[rule.role] },
+        label: { formatter: rule.name, position: 'end', rotate: 0, color: textColour(), fontSize: 12, distance: 4, align: chart.rules.length === 1 ? 'center' : i % 2 ? 'left' : 'right' },
+      })),
+    },
+  };
+}
+
+function lineOption(chart, width) {
+  const named = chart.lines.filter(line => line.shade === null);
+  const many = chart.lines.length > named.length;
+  const direct = width >= 620 && (many || named.length <= 6);
+  const legend = !direct && named.length > 1 || many && named.length > 0;
+  const yName = { nameGap: 48, name: width < 480 ? '' : chart.y.label };
+  return {
+    grid: { left: width < 480 ? 52 : 72, right: direct ? (many ? 70 : 150) : 20, top: (legend ? 40 : 16) + (width < 480 ? 16 : 0) + (chart.rules.length ? 12 : 0), bottom: 54 },
+    xAxis: axis(chart.x, { nameGap: 30 }),
+    yAxis: Object.assign(axis(chart.y, yName), width < 480 ? { name: chart.y.label, nameLocation: 'end', nameGap: 8, nameTextStyle: { align: 'left', color: textColour(), padding: [0, 0, 0, -44] } } : {}),
+    legend: { show: Boolean(legend), top: 0, textStyle: { color: textColour() }, data: named.map(line => line.name), type: 'scroll' },
+    tooltip: { trigger: many ? 'item' : 'axis', valueFormatter: number, confine: true },
+    series: [
+      ...chart.lines.filter(line => line.low.length).map(band),
+      ...chart.lines.map(line => lineSeries(line, chart, direct)),
+      // Of many curves only the last one gets the word: arrows stand side by side.
+      ...chart.lines.map((line, i) => divergence(line, chart, line.shade === null || i === chart.lines.length - 1)).filter(series => series.data.length),
+      ...(chart.rules.length ? [rules(chart)] : []),
+    ],
+  };
+}
+
+// Error bars with their values above them; a bar without an end is an arrow at the top of the frame.
+function errorBars(chart, group, position) {
+  const error = i => group.errors[i] ?? 0;
+  return {
+    type: 'custom', silent: true, z: 4, name: group.name, tooltip: { show: false },
+    data: group.values.map((value, i) => [i, value === 'inf' ? (chart.y.high ?? 1) : value]).filter(row => typeof row[1] === 'number'),
+    renderItem: (_, api) => {
+      const i = api.value(0);
+      const endless = group.values[i] === 'inf';
+      const slot = api.barLayout({ count: chart.groups.length, barGap: '20%', barCategoryGap: '35%' })[position];
+      const at = value => api.coord([i, value])[1];
+      const middle = api.coord([i, api.value(1)])[0] + slot.offsetCenter;
+      const [low, high] = endless ? [0, at(api.value(1))] : [at(group.values[i] - error(i)), at(group.values[i] + error(i))];
+      const bars = endless || !error(i) ? [] : [[middle, low, middle, high], [middle - 4, low, middle + 4, low], [middle - 4, high, middle + 4, high]];
+      const text = { text: endless ? '↑' : number(group.values[i]), x: middle, y: high - 6, align: 'center', verticalAlign: 'bottom', fontSize: endless ? 18 : 12, fill: endless ? COLOURS[group.role] : textColour() };
+      return { type: 'group', children: [
+        ...bars.map(([x1, y1, x2, y2]) => ({ type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: textColour(), lineWidth: 1.5 } })), { type: 'text', style: text },
+      ] };
+    },
+  };
+}
+
+function barOption(chart, width) {
+  const legend = chart.groups.length > 1;
+  return {
+    grid: { left: width < 480 ? 52 : 72, right: 20, top: legend ? 52 : 30, bottom: 54 },
+    xAxis: { type: 'category', data: chart.categories, axisLabel: { color: textColour(), interval: 0, width: width / (chart.categories.length + 1), overflow: 'break' }, axisLine: { lineStyle: { color: textColour() } } },
+    yAxis: axis(chart.y, { nameGap: 48, scale: false }),
+    legend: { show: legend, top: 0, textStyle: { color: textColour() }, data: chart.groups.map(group => group.name) },
+    tooltip: { trigger: 'axis', valueFormatter: number, confine: true },
+    series: [
+      ...chart.groups.map(group => ({
+        type: 'bar', name: group.name, barGap: '20%', barCategoryGap: '35%', itemStyle: { color: COLOURS[group.role], opacity: group.pinned ? 0.45 : 1 },
+        data: group.values.map(value => typeof value === 'number' ? value : null),
+      })),
+      ...chart.groups.map((group, i) => errorBars(chart, group, i)),
+    ],
+  };
+}
