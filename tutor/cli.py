@@ -20,9 +20,6 @@ import typer
 from tutor.config import SettingError, Settings
 
 if TYPE_CHECKING:
-    from demos.core.demo import Demo
-    from demos.core.parameters import Parameters
-    from demos.core.runner import Frame
     from tutor.chat import Reply, Turn, Tutor
     from tutor.question import Language
 
@@ -152,100 +149,51 @@ def _unanswered(tutor: Tutor, turn: Turn) -> str:
 
 @app.command()
 def demo(
-    name: Annotated[str, typer.Argument(metavar="ID", help="The experiment, such as learning_rate_sweep.")],
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="The experiment, such as learning_rate_sweep.")] = None,
+    all_demos: Annotated[bool, typer.Option("--all", help="Run every preset of every experiment, and keep their verdicts.")] = False,
     preset: Annotated[str | None, typer.Option(help="A preset; the first if not given.")] = None,
-    changes: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter; may be repeated.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter; may be repeated. data=@FILE takes a CSV.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu; the best one if not given.")] = None,
     seed: Annotated[int, typer.Option(help="0 … 2147483647.")] = 0,
-    deadline: Annotated[float, typer.Option(help="Seconds after which the run is stopped.")] = 600,
+    deadline: Annotated[float, typer.Option(help="Seconds after which a run is stopped.")] = 600,
     as_json: JsonOption = False,
     lang: Lang = None,
 ) -> None:
-    """Run a live experiment on this machine."""
+    """Run a live experiment on this machine, or all of them."""
     from demos.core.parameters import ParameterError
     from demos.core.registry import load_demos
     from demos.core.report import report
     from demos.core.runner import DeadlineReached
+    from tutor import demo_command
+    from tutor.results import ResultFile, keep
 
-    language = _language(lang) or "en"
-    demos = load_demos()
-    if name not in demos:
-        _refuse(f"there is no experiment called {name}; there are: {', '.join(demos)}")
+    language, demos, kept = _language(lang) or "en", load_demos(), ResultFile(_settings().results)
+    if all_demos:
+        if name or preset or changes:
+            _refuse("--all runs every preset as it is: it takes no ID, no --preset and no --set")
+        results = demo_command.run_all(demos, device, seed, deadline, language, kept, quiet=as_json)
+        raise typer.Exit(0 if demo_command.print_all(results, language, as_json) else 1)
+    if name is None or name not in demos:
+        _refuse((f"there is no experiment called {name}" if name else "name an experiment, or --all") + f"; there are: {', '.join(demos)}")
     found = demos[name]
     preset = preset or found.default_preset
-    if preset not in found.presets:
-        _refuse(f"{name} has no preset {preset}; there are: {', '.join(found.presets)}")
     try:
-        parameters = found.parameters.parse({**found.presets[preset].values, **_assignments(changes or [])})
-        frame = _run(found, parameters, device, seed, deadline, language, quiet=as_json)
+        parameters = demo_command.parse(found, preset, changes or [])
+        frame, _ = demo_command.run_one(found, preset, parameters, device, seed, deadline, language, quiet=as_json)
+    except demo_command.CommandError as error:
+        _refuse(error)
     except ParameterError as error:
         _refuse(error.text[language])
     except DeadlineReached as error:
         _refuse(error.text[language], 1)
+    keep(found, preset, parameters, seed, frame, kept)
     result = report(found, preset, parameters, seed, frame, language)
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
     else:
-        _print_result(result, language)
-
-
-def _assignments(changes: list[str]) -> dict[str, str]:
-    pairs = [change.partition("=") for change in changes]
-    for key, sign, _ in pairs:
-        if not sign:
-            _refuse(f"--set {key}: expected NAME=VALUE")
-    return {key: value for key, _, value in pairs}
-
-
-def _run(found: Demo, parameters: Parameters, device: str | None, seed: int, deadline: float, language: Language, quiet: bool) -> Frame:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    from demos.core.runner import run_demo
-
-    frames = run_demo(found, parameters, device, seed, deadline)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=quiet) as progress:
-        task = progress.add_task(found.title[language], total=1.0)
-        frame = None
-        for frame in frames:
-            progress.update(task, completed=frame.snapshot.progress, description=frame.snapshot.status[language])
-    if frame is None:
-        raise RuntimeError(f"demo {found.id} yielded nothing")
-    return frame
-
-
-def _print_result(result: dict[str, Any], language: Language) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    words = {
-        "zh": ("量", "数值", "± 95%", "本次测得", "文献报告", "实际结果"),
-        "en": ("Quantity", "Value", "± 95%", "Measured here", "Published", "Outcome"),
-    }
-    name, value, spread, measured, published, outcome = words[language]
-    console = Console()
-    table = Table(name, value, spread)
-    for figure in result["figures"]:
-        table.add_row(figure["name"], *_number(figure))
-    console.print(table)
-    verdict, source = result["verdict"], result["verdict"]["source"]
-    console.print(f"[bold]{verdict['status'].replace('_', ' ')}[/bold]  ({result['device']}, {result['elapsed_s']:.1f} s)")
-    figure = verdict["measured"]
-    console.print(f"{measured}: {figure['name']} = {' ± '.join(text for text in _number(figure) if text != '–')}", highlight=False)
-    console.print(f"{published}: {verdict['published']} ({source['authors']} {source['year']}, {source['url']})", highlight=False)
-    console.print(f"{outcome}: {result['prediction']['answer']}", highlight=False)
-    console.print(verdict["explanation"], highlight=False)
-
-
-def _number(figure: dict[str, Any]) -> tuple[str, str]:
-    shown = (
-        figure["value"].replace("inf", "∞")
-        if isinstance(figure["value"], str)
-        else "–"
-        if figure["value"] is None
-        else f"{figure['value']:.4g}"
-    )
-    return f"{shown} {figure['unit']}".strip(), "–" if figure["spread"] is None else f"{figure['spread']:.2g}"
+        demo_command.print_one(result, language)
 
 
 @app.command()

@@ -12,7 +12,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from demos.core.text import Language
+from demos.core.demo import Demo
+from demos.core.parameters import Parameters
+from demos.core.report import report
+from demos.core.runner import Frame
+from demos.core.text import LANGUAGES, Language
 
 log = logging.getLogger(__name__)
 _writing = threading.Lock()
@@ -77,6 +81,13 @@ class ResultFile:
                 new.replace(self.path)
             except OSError as error:
                 log.warning("the result of %s was not kept in %s: %s", result.demo, self.path, error)
+
+
+def keep(demo: Demo, preset: str, parameters: Parameters, seed: int, last: Frame, kept: ResultFile) -> None:
+    """Keeps the result of a preset that was run as it is, nothing changed."""
+    if parameters != demo.parameters.parse(demo.presets[preset].values):
+        return
+    kept.add(result_of({spoken: report(demo, preset, parameters, seed, last, spoken) for spoken in LANGUAGES}))
 
 
 def _told(figure: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -24,7 +25,7 @@ def call(*arguments: str, stdin: str | bytes | None = None) -> Result:
 
 
 @pytest.fixture(autouse=True)
-def world(monkeypatch: pytest.MonkeyPatch, tiny_tutor: Tutor) -> None:
+def world(monkeypatch: pytest.MonkeyPatch, tiny_tutor: Tutor, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The tiny tutor and the tiny demo instead of the shipped ones; no settings from outside."""
     for name in os.environ:
         if name.startswith("TUTOR_"):
@@ -32,6 +33,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tiny_tutor: Tutor) -> None:
     monkeypatch.setattr("tutor.cli._tutor", lambda settings: tiny_tutor)
     monkeypatch.setattr("demos.core.registry.load_demos", lambda: DEMOS)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TUTOR_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 # validate
@@ -475,3 +477,40 @@ def test_the_shipped_demos_are_found_by_name(monkeypatch: pytest.MonkeyPatch) ->
     result = call("demo", "huge")
     assert result.exit_code == 2
     assert "learning_rate_sweep" in result.stderr.split("there are: ")[1]
+
+
+def test_all_demos_as_lines_of_json_and_their_verdicts_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUTOR_CACHE", str(tmp_path))
+    result = call("demo", "--all", "--device", "cpu", "--json")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 0
+    assert [(row["demo"], row["preset"], row["verdict"]["status"]) for row in rows] == [
+        ("tiny", "small", "reproduced"),
+        ("tiny", "large", "reproduced"),
+    ]
+    assert all(row["elapsed_s"] >= row["first_frame_s"] >= 0 for row in rows)
+    kept = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert [row["preset"] for row in kept] == ["large", "small"]
+
+
+def test_all_demos_go_on_after_one_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Any:
+        raise RuntimeError("no memory")
+        yield
+
+    twins = {"broken": dataclasses.replace(DEMOS["tiny"], id="broken", run=broken), **DEMOS}
+    monkeypatch.setattr("demos.core.registry.load_demos", lambda: twins)
+    result = call("demo", "--all", "--device", "cpu")
+    assert result.exit_code == 1
+    assert "failed broken" in result.stdout and "RuntimeError: no memory" in result.stdout and "tiny" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["tiny"], ["--preset", "small"], ["--set", "count=3"]])
+def test_all_demos_take_nothing_else(arguments: list[str]) -> None:
+    result = call("demo", "--all", *arguments)
+    assert result.exit_code == 2 and "--all" in result.stderr
+
+
+def test_a_demo_has_to_be_named() -> None:
+    result = call("demo")
+    assert result.exit_code == 2 and "name an experiment, or --all; there are: tiny" in result.stderr

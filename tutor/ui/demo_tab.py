@@ -12,12 +12,11 @@ import gradio as gr
 
 from demos.core.demo import Demo
 from demos.core.parameters import ParameterError
-from demos.core.report import report
-from demos.core.runner import LARGEST_SEED, DeadlineReached, Frame
-from demos.core.text import LANGUAGES, Language
+from demos.core.runner import LARGEST_SEED, DeadlineReached
+from demos.core.text import Language
 from tutor.config import Settings
 from tutor.knowledge import KnowledgeBase
-from tutor.results import ResultFile, result_of
+from tutor.results import ResultFile, keep
 from tutor.ui import exports, link, stage
 from tutor.ui.gallery import Gallery
 from tutor.ui.link import Configuration
@@ -355,7 +354,7 @@ class DemoTab:
                 shown = replace(shown, frame=frame)
                 yield self._update(shown, language, running=True)
             shown = replace(shown, state="done")
-            self._keep(demo, configuration, frame)
+            keep(demo, configuration.preset, parameters, configuration.seed, frame, self.results)
         except (ParameterError, DeadlineReached) as error:
             shown = replace(shown, state="error", error=error.text)
         except Exception as error:
@@ -363,13 +362,6 @@ class DemoTab:
             reason = f"{type(error).__name__}: {error}"[:300]
             shown = replace(shown, state="error", error=STRINGS["error_run"].format(reason=reason))
         yield self._update(shown, language, running=False)
-
-    def _keep(self, demo: Demo, configuration: Configuration, last: Frame) -> None:
-        """Keeps the result of a preset that was run as it is."""
-        if configuration.values == link.of_preset(demo, configuration.preset).values:
-            parameters = demo.parameters.parse(configuration.values)
-            told = {spoken: report(demo, configuration.preset, parameters, configuration.seed, last, spoken) for spoken in LANGUAGES}
-            self.results.add(result_of(told))
 
     def _update(self, shown: Shown, language: Language, running: bool) -> dict[Any, Any]:
         return {self.stage: tell(shown, self.demos, {}, language), self.shown: shown, **self._buttons(running)}

@@ -22,7 +22,7 @@ function make(tag, className, text) {
 function number(value) {
   if (value === null || value === undefined) return '–';
   if (typeof value === 'string') return value === '-inf' ? '−∞' : '∞';
-  if (value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3)) return value.toExponential(2);
+  if (value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3)) return Number(value.toPrecision(3)).toExponential();
   return Number(value.toPrecision(3)).toString();
 }
 

@@ -45,7 +45,7 @@ function lineSeries(line, chart, direct) {
   const colour = lineColour(line);
   const series = {
     name: line.name, data: points, color: colour, itemStyle: { color: colour }, z: 3, clip: true,
-    type: line.style === 'dots' ? 'scatter' : 'line', symbolSize: line.style === 'line' ? 0 : 7, showSymbol: line.style !== 'line',
+    type: line.style === 'dots' ? 'scatter' : 'line', symbolSize: line.style === 'line' ? 0 : 7, showSymbol: line.style !== 'line', symbol: line.style === 'line' ? 'none' : 'circle',
     lineStyle: { color: colour, width: line.shade !== null ? 1.3 : 2.2, type: line.pinned ? 'dotted' : line.role === 'theory' ? 'dashed' : 'solid', opacity: line.pinned ? 0.7 : 1 },
   };
   if (direct && line.style !== 'dots') {
