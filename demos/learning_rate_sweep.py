@@ -19,7 +19,7 @@ from demos.core.lazy import torch
 from demos.core.pace import Pace
 from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.stacked import SGD, Adam, Stack, StackedMLP
-from demos.core.statistics import interval, mean_and_band, mean_and_spread, thinned
+from demos.core.statistics import interval, log_spaced, mean_and_band, mean_and_spread, thinned
 from demos.core.text import Text, same
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ PRESETS = {
             "经验法则说最好的学习率紧挨着悬崖。Adam 的步长有上限：悬崖还在吗？",
             "The rule of thumb puts the best rate close to the cliff. Adam's steps are bounded: is there still a cliff?",
         ),
-        {"task": "network", "optimizer": "adam", "low": 1e-4, "high": 10.0},
+        {"task": "network", "optimizer": "adam", "low": 1e-3, "high": 3.0, "seeds": 8, "steps": 200},
         "limits",
     ),
     "quadratic": Preset(
@@ -240,10 +240,6 @@ def _factors(p: Rates) -> list[float]:
     }[p.schedule]
 
 
-def _grid(low: float, high: float, count: int) -> list[float]:
-    return [low * (high / low) ** (i / (count - 1)) for i in range(count)]
-
-
 # ---- what is shown ---------------------------------------------------------------------------------------------------
 
 
@@ -321,7 +317,7 @@ def _best_and_edge(rates: Sequence[float], losses: Tensor) -> list[tuple[float, 
 def _run_network(p: Rates, device: torch.device, generator: torch.Generator) -> Iterator[Snapshot]:
     frame = _Frame(p, LOSS_AXIS, Text("训练损失与学习率", "Training loss against learning rate"))
     yield Snapshot(0, Text("载入数字", "Loading the digits"), (frame.by_rate(()), frame.by_step((), torch.empty(0))))
-    rates = _grid(p.low, p.high, p.count)
+    rates = log_spaced(p.low, p.high, p.count)
     for history in _descend(p, _DigitNetworks(p, p.count, device, generator), rates, _factors(p)):
         line = frame.line(Text(f"第 {len(history)} 步", f"step {len(history)}"), "first", rates, _recent(history))
         charts = (frame.by_rate([line]), frame.by_step(rates, history))
@@ -443,7 +439,7 @@ def _find_edge(
             return [0.0 if wild else math.inf] * p.seeds
         first = [column.index(True) for column in grows.T.tolist()]
         edges = [math.sqrt(rates[i] * rates[i - 1]) for i in first]
-        rates = _grid(rates[calm[-1]], rates[wild[0]], max(p.count, 12))
+        rates = log_spaced(rates[calm[-1]], rates[wild[0]], max(p.count, 12))
     return edges
 
 
@@ -452,7 +448,7 @@ def _run_quadratic(p: Rates, device: torch.device, generator: torch.Generator) -
     frame = _Frame(p, y, Text("二次函数：损失与学习率", "Quadratic: loss against learning rate"))
     theory = Rule(same(f"{'2(1+β)' if p.optimizer == 'momentum' else '2'}/λmax = {_limit(p):.3g}"), _limit(p))
     rules = [theory] if p.optimizer != "adam" and p.low <= _limit(p) <= p.high else []
-    rates = _grid(p.low, p.high, p.count)
+    rates = log_spaced(p.low, p.high, p.count)
     for history in _descend(p, _Quadratics(p, p.count, device, generator), rates, _factors(p)):
         line = frame.line(Text(f"第 {len(history)} 步", f"step {len(history)}"), "first", rates, history[-1])
         charts = (frame.by_rate([line], rules), frame.by_step(rates, history))
@@ -527,7 +523,7 @@ def _smooth(history: Tensor) -> Tensor:
 def _run_range_test(p: Rates, device: torch.device, generator: torch.Generator) -> Iterator[Snapshot]:
     frame = _Frame(p, LOSS_AXIS, Text("一次短跑与整张网格", "One short run against the whole grid"))
     yield Snapshot(0, Text("载入数字", "Loading the digits"), (frame.by_rate(()),))
-    rising, test_name = _grid(p.low, p.high, p.steps), Text("范围测试", "range test")
+    rising, test_name = log_spaced(p.low, p.high, p.steps), Text("范围测试", "range test")
     factors = [rate / p.high for rate in rising]
     for history in _descend(p, _DigitNetworks(p, 1, device, generator), [p.high], factors):
         smoothed = _smooth(history[:, 0])
@@ -544,7 +540,7 @@ def _run_range_test(p: Rates, device: torch.device, generator: torch.Generator) 
         Rule(Text(f"转折 {turn:.2g}", f"turn {turn:.2g}"), turn, "warning"),
         Rule(Text(f"建议下界 {turn / 4:.2g}", f"suggested from {turn / 4:.2g}"), turn / 4, "first"),
     )
-    rates = _grid(p.low, p.high, p.count)
+    rates = log_spaced(p.low, p.high, p.count)
     for history in _descend(p, _DigitNetworks(p, p.count, device, generator), rates, _factors(p)):
         sweep = frame.line(Text("整张网格", "whole grid"), "baseline", rates, _recent(history))
         status = Text(f"用整张网格核对，第 {len(history)}/{p.steps} 步", f"Checking with the whole grid, step {len(history)}/{p.steps}")

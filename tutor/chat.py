@@ -8,6 +8,7 @@ from typing import Any
 
 from tutor.calibration import calibration_for
 from tutor.config import Settings
+from tutor.demo_request import subject_of_request
 from tutor.encoder import load_encoder
 from tutor.follow_up import asks_for_more, is_elliptic, names_no_subject, opens_with_connective, points_back
 from tutor.knowledge import KnowledgeBase
@@ -165,8 +166,11 @@ class Tutor:
         return topic.name[turn.language] if topic and topic.name else None
 
     def _answer(self, text: str, conversation: Conversation, language: Language | None) -> Reply:
-        """The reply to one question."""
+        """The reply to one question, or to a request for an experiment, which is answered with the question that it belongs to."""
         alone = self.retriever.retrieve(text, language)
+        if subject := subject_of_request(text, alone.language):
+            found = self.retriever.retrieve(subject, alone.language)
+            return self._shown(text, subject, max(found, alone, key=lambda retrieval: retrieval.confidence), conversation, follow_up=False)
         previous = conversation.last
         carried = self._carried(text, alone, previous)
         if carried is not None and previous is not None:

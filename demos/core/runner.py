@@ -23,6 +23,20 @@ class DeadlineReached(RuntimeError):
         super().__init__(text.en)
         self.text = text
 
+    def __reduce__(self) -> tuple[type[DeadlineReached], tuple[Text]]:
+        """Made again from its text: a run may be in another process."""
+        return type(self), (self.text,)
+
+
+def deadline_reached(deadline_s: float) -> DeadlineReached:
+    """The error that says what the limit was."""
+    return DeadlineReached(
+        Text(
+            f"运行超过了 {deadline_s:g} 秒的时限，已停下；请减少步数、种子数或网络大小再试。",
+            f"The run passed its limit of {deadline_s:g} s and was stopped; try fewer steps, seeds or smaller networks.",
+        )
+    )
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -63,12 +77,7 @@ def _frames(demo: Demo, parameters: Parameters, device: torch.device, seed: int,
             if snapshot.outcome is not None:
                 return
             if elapsed > deadline_s:
-                raise DeadlineReached(
-                    Text(
-                        f"运行超过了 {deadline_s:g} 秒的时限，已停下；请减少步数、种子数或网络大小再试。",
-                        f"The run passed its limit of {deadline_s:g} s and was stopped; try fewer steps, seeds or smaller networks.",
-                    )
-                )
+                raise deadline_reached(deadline_s)
 
 
 def _remaining(elapsed: float, progress: float) -> float | None:

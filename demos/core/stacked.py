@@ -15,6 +15,7 @@ this small would spend most of their time on autograd's bookkeeping.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -227,6 +228,11 @@ def error_rate(logits: Tensor, y: Tensor) -> Tensor:
     """The share (K,) of samples whose largest logit (K, B, classes) is not at their class; a row with NaN counts as wrong."""
     wrong = (logits.argmax(2) != y) | logits.isnan().any(2)
     return wrong.float().mean(1)
+
+
+def diverged_as_infinite(values: Tensor) -> Tensor:
+    """The values with NaN as +inf, as charts and means over seeds want it. (`nan_to_num(inf)` alone would make large numbers of the infinite ones.)"""
+    return values.masked_fill(values.isnan(), math.inf)
 
 
 class SGD:

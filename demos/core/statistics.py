@@ -76,3 +76,8 @@ def thinned(count: int, points: int = 60) -> list[int]:
     if count <= points:
         return list(range(count))
     return sorted({round(i * (count - 1) / (points - 1)) for i in range(points)})
+
+
+def log_spaced(low: float, high: float, count: int) -> list[float]:
+    """`count` numbers from `low` to `high`, each the same multiple of the one before."""
+    return [low * (high / low) ** (i / (count - 1)) for i in range(count)] if count > 1 else [low]

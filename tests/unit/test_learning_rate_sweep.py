@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from demos.core.demo import Snapshot
-from demos.learning_rate_sweep import DEMO, Rates, _descend, _find_edge, _grid, _limit, _Quadratics, _smooth
+from demos.core.statistics import log_spaced
+from demos.learning_rate_sweep import DEMO, Rates, _descend, _find_edge, _limit, _Quadratics, _smooth
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -41,7 +42,7 @@ def test_the_quadratic_follows_its_closed_form(rate):
 def test_divergence_begins_at_the_theoretical_limit(optimizer, momentum, expected, curvature, condition):
     p = Rates(task="quadratic", optimizer=optimizer, momentum=momentum, curvature=curvature, condition=condition, high=10)
     assert _limit(p) * curvature == pytest.approx(expected)
-    search = _find_edge(p, CPU, torch.Generator().manual_seed(3), _grid(p.low, p.high, p.count), Snapshot(0, DEMO.title, ()))
+    search = _find_edge(p, CPU, torch.Generator().manual_seed(3), log_spaced(p.low, p.high, p.count), Snapshot(0, DEMO.title, ()))
     try:
         while True:
             next(search)
@@ -94,7 +95,9 @@ EXTREMES = {
 }
 
 
-@pytest.mark.parametrize(("task", "ends", "optimizer"), list(itertools.product(Rates.specs()["task"].options, EXTREMES, ["sgd", "momentum", "adam"])))
+@pytest.mark.parametrize(
+    ("task", "ends", "optimizer"), list(itertools.product(Rates.specs()["task"].options, EXTREMES, ["sgd", "momentum", "adam"]))
+)
 def test_extremes_end_in_a_drawn_and_explained_result(task, ends, optimizer):
     schedule = {"sgd": "cosine", "momentum": "step", "adam": "warmup"}[optimizer]
     p = Rates.parse({"task": task, **EXTREMES[ends], "optimizer": optimizer, "momentum": 0.99, "schedule": schedule})

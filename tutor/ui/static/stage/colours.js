@@ -22,8 +22,14 @@ function make(tag, className, text) {
 function number(value) {
   if (value === null || value === undefined) return '–';
   if (typeof value === 'string') return value === '-inf' ? '−∞' : '∞';
-  if (value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3)) return Number(value.toPrecision(3)).toExponential();
+  if (value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3)) return powerOfTen(value);
   return Number(value.toPrecision(3)).toString();
+}
+
+function powerOfTen(value) {
+  const [mantissa, exponent] = Number(value.toPrecision(3)).toExponential().split('e');
+  const power = '10' + [...exponent.replace('+', '')].map(sign => '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'['-0123456789'.indexOf(sign)]).join('');
+  return mantissa === '1' ? power : mantissa === '-1' ? '−' + power : mantissa + '×' + power;
 }
 
 const withUnit = (text, unit) => unit ? text + '\u2009' + unit : text;
@@ -45,4 +51,5 @@ function textOf(colour) {
   return '#' + channels(colour).map(channel => Math.round(channel * (1 - share) + towards * share).toString(16).padStart(2, '0')).join('');
 }
 
-const lineColour = line => line.shade !== null ? shade(line.shade) : line.role === 'theory' ? textColour() : COLOURS[line.role];
+const roleColour = role => role === 'theory' ? textColour() : COLOURS[role];
+const lineColour = line => line.shade !== null ? shade(line.shade) : roleColour(line.role);

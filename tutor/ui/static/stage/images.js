@@ -3,14 +3,18 @@
 const GREYS = ['#000000', '#ffffff'];
 const CAPTION = 20;
 
-// How many columns there is room for, and how large a picture is, in pixels.
+// How many columns there is room for, how large the slot of a picture is, and where each picture lies in its slot, in pixels.
 function imageLayout(chart, width) {
   const columns = Math.max(1, Math.min(chart.columns, chart.images.length, Math.floor(width / 84)));
-  const slot = Math.min(150, Math.floor(width / columns));
-  const ratio = chart.images.length ? chart.images[0].rows / chart.images[0].columns : 1;
-  const size = slot - 10;
-  const lines = chart.images.some(image => image.name.length * 7.5 > slot) ? 2 : 1;
-  return { columns, slot, size, tall: size * ratio, row: size * ratio + lines * CAPTION + 10, height: Math.ceil(chart.images.length / columns) * (size * ratio + lines * CAPTION + 10) + 8 };
+  const slot = Math.min(210, Math.floor(width / columns));
+  const [wide, tall] = [slot - 10, (slot - 10) * Math.min(1, Math.max(0, ...chart.images.map(image => image.rows / image.columns)))];
+  const row = tall + (chart.images.some(image => image.name.length * 7.5 > slot) ? 2 : 1) * CAPTION + 10;
+  const places = chart.images.map((image, i) => {
+    const unit = Math.min(wide / image.columns, tall / image.rows);
+    const size = [unit * image.columns, unit * image.rows];
+    return { x: (i % columns) * slot + (wide - size[0]) / 2, y: Math.floor(i / columns) * row + (tall - size[1]) / 2, width: size[0], height: size[1] };
+  });
+  return { slot, wide, tall, row, columns, places, height: Math.ceil(chart.images.length / columns) * row + 8 };
 }
 
 function imageOption(chart, width) {
@@ -19,23 +23,22 @@ function imageOption(chart, width) {
   return {
     series: [],
     graphic: chart.images.flatMap((image, i) => {
-      const [x, y] = [(i % layout.columns) * layout.slot, Math.floor(i / layout.columns) * layout.row];
-      const canvas = painted(positions(image.cells), image.rows, image.columns, scale);
+      const place = layout.places[i];
+      const caption = { x: (i % layout.columns) * layout.slot + layout.wide / 2, y: Math.floor(i / layout.columns) * layout.row + layout.tall + 4 };
+      const { x, y, ...shape } = place;
       return [
-        { type: 'image', silent: true, x, y, style: { image: canvas, width: layout.size, height: layout.tall } },
-        { type: 'rect', silent: true, x, y, shape: { width: layout.size, height: layout.tall }, style: { fill: null, stroke: dark() ? '#475569' : '#cbd5e1' } },
-        { type: 'text', silent: true, x: x + layout.size / 2, y: y + layout.tall + 4, style: { text: image.name, fill: textColour(), fontSize: 12, align: 'center', verticalAlign: 'top', width: layout.slot - 4, overflow: 'break' } },
+        { type: 'image', silent: true, x, y, style: { image: painted(positions(image.cells), image.rows, image.columns, scale), ...shape } },
+        { type: 'rect', silent: true, x, y, shape, style: { fill: null, stroke: dark() ? '#475569' : '#cbd5e1' } },
+        { type: 'text', silent: true, ...caption, style: { text: image.name, fill: textColour(), fontSize: 12, align: 'center', verticalAlign: 'top', width: layout.slot - 4, overflow: 'break' } },
       ];
     }),
   };
 }
 
 function readImages(chart, width, [x, y]) {
-  const layout = imageLayout(chart, width);
-  const i = Math.floor(y / layout.row) * layout.columns + Math.floor(x / layout.slot);
-  const image = chart.images[i];
-  if (!image || x < 0 || y < 0 || Math.floor(x / layout.slot) >= layout.columns) return null;
-  const [column, row] = [Math.floor((x % layout.slot) / layout.size * image.columns), Math.floor((y % layout.row) / layout.tall * image.rows)];
-  if (column >= image.columns || row >= image.rows) return null;
+  const i = imageLayout(chart, width).places.findIndex(place => x >= place.x && y >= place.y && x < place.x + place.width && y < place.y + place.height);
+  if (i < 0) return null;
+  const [image, place] = [chart.images[i], imageLayout(chart, width).places[i]];
+  const [column, row] = [Math.floor((x - place.x) / place.width * image.columns), Math.floor((y - place.y) / place.height * image.rows)];
   return `${image.name}: (${row}, ${column}) → ${number(valueAt({ ...image, log: false }, positions(image.cells)[row * image.columns + column]))}`;
 }

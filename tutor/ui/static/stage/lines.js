@@ -7,9 +7,9 @@ function axis(spec, extra) {
   return Object.assign({
     type: spec.log ? 'log' : 'value', name: spec.label, nameLocation: 'middle',
     nameTextStyle: { color: textColour(), fontSize: 13 }, scale: true,
-    ...(named ? { min: -0.5, max: spec.names.length - 0.5, interval: 1 } : { min: spec.low ?? undefined, max: spec.high ?? undefined }),
+    ...(named ? { min: -0.5, max: spec.names.length - 0.5, interval: 0.5, axisTick: { show: false } } : { min: spec.low ?? undefined, max: spec.high ?? undefined }),
     axisLabel: { color: textColour(), hideOverlap: true, formatter: spec.log ? number : named ? value => spec.names[value] ?? '' : tick },
-    axisLine: { show: true, lineStyle: { color: textColour() } }, splitLine: { lineStyle: { color: faint } }, minorSplitLine: { show: false },
+    axisLine: { show: true, onZero: false, lineStyle: { color: textColour() } }, splitLine: { lineStyle: { color: faint } }, minorSplitLine: { show: false },
   }, extra);
 }
 
@@ -31,13 +31,21 @@ function band(line) {
   };
 }
 
+// One arrow where a line leaves the frame, not one a point; with the word if it is infinite there.
 function divergence(line, chart, labelled) {
   const left = line.y.map(y => y === 'inf' || (chart.y.high !== null && typeof y === 'number' && y > chart.y.high));
-  const xs = line.x.filter((x, i) => left[i] && !left[i - 1]);  // one arrow where the line leaves, not one a point
+  const at = line.x.map((x, i) => i).filter(i => left[i] && !left[i - 1]);
+  const first = at.find(i => line.y.slice(i).includes('inf'));
   return {
     type: 'scatter', name: line.name, silent: true, symbol: 'arrow', symbolSize: 10, z: 5, itemStyle: { color: lineColour(line) }, clip: false,
-    data: xs.map((x, i) => ({ value: [x, top(chart)], label: { show: i === 0 && labelled, position: 'bottom', formatter: words().diverged, color: textColour() } })),
+    data: at.map(i => ({ value: [line.x[i], top(chart)], label: { show: i === first && labelled, position: 'bottom', formatter: words().diverged, color: textColour() } })),
   };
+}
+
+// One kind of sign for each kind of series, whatever ECharts would draw for it.
+function legendOf(items, place) {
+  const icon = item => item.role === 'theory' ? 'path://M0 4h6v2H0zM9 4h6v2H9z' : item.style === 'dots' || item.x && item.style === undefined ? 'circle' : 'roundRect';
+  return Object.assign({ show: items.length > 0, type: 'scroll', itemWidth: 16, itemHeight: 9, itemGap: 9, textStyle: { color: textColour() }, pageTextStyle: { color: textColour() }, pageIconColor: textColour(), data: items.map(item => ({ name: item.name, icon: icon(item) })) }, place);
 }
 
 function lineSeries(line, chart, direct) {
@@ -60,7 +68,7 @@ function rules(chart) {
     type: 'line', name: '', data: [], silent: true, tooltip: { show: false },
     markLine: {
       silent: true, symbol: 'none', data: chart.rules.map((rule, i) => ({
-        xAxis: rule.x, lineStyle: { type: 'dashed', width: 1.5, color: rule.role === 'theory' ? textColour() : COLOURS[rule.role] },
+        xAxis: rule.x, lineStyle: { type: 'dashed', width: 1.5, color: roleColour(rule.role) },
         label: { formatter: rule.name, position: 'end', rotate: 0, color: textColour(), fontSize: 12, distance: 4, align: chart.rules.length === 1 ? 'center' : i % 2 ? 'left' : 'right' },
       })),
     },
@@ -77,7 +85,7 @@ function lineOption(chart, width) {
     grid: { left: width < 480 ? 52 : 72, right: direct ? (many ? 70 : 150) : 20, top: (legend ? 40 : 16) + (width < 480 ? 16 : 0) + (chart.rules.length ? 12 : 0), bottom: 54 },
     xAxis: axis(chart.x, { nameGap: 30 }),
     yAxis: Object.assign(axis(chart.y, yName), width < 480 ? { name: chart.y.label, nameLocation: 'end', nameGap: 8, nameTextStyle: { align: 'left', color: textColour(), padding: [0, 0, 0, -44] } } : {}),
-    legend: { show: Boolean(legend), top: 0, textStyle: { color: textColour() }, data: named.map(line => line.name), type: 'scroll' },
+    legend: legendOf(legend ? named : [], { top: 0 }),
     tooltip: { trigger: many ? 'item' : 'axis', valueFormatter: number, confine: true },
     series: [
       ...chart.lines.filter(line => line.low.length).map(band),
@@ -87,6 +95,12 @@ function lineOption(chart, width) {
       ...(chart.rules.length ? [rules(chart)] : []),
     ],
   };
+}
+
+// Thousands and millions in short, so that the values of neighbouring bars do not run into each other.
+function short(value) {
+  if (typeof value !== 'number' || Math.abs(value) < 1e4 || Math.abs(value) >= 1e9) return number(value);
+  return Math.abs(value) < 1e6 ? number(value / 1e3) + 'k' : number(value / 1e6) + 'M';
 }
 
 // Error bars with their values above them; a bar without an end is an arrow at the top of the frame.
@@ -103,7 +117,7 @@ function errorBars(chart, group, position) {
       const middle = api.coord([i, api.value(1)])[0] + slot.offsetCenter;
       const [low, high] = endless ? [0, at(api.value(1))] : [at(group.values[i] - error(i)), at(group.values[i] + error(i))];
       const bars = endless || !error(i) ? [] : [[middle, low, middle, high], [middle - 4, low, middle + 4, low], [middle - 4, high, middle + 4, high]];
-      const text = { text: endless ? '↑' : number(group.values[i]), x: middle, y: high - 6, align: 'center', verticalAlign: 'bottom', fontSize: endless ? 18 : 12, fill: endless ? COLOURS[group.role] : textColour() };
+      const text = { text: endless ? '↑' : short(group.values[i]), x: middle, y: high - 6, align: 'center', verticalAlign: 'bottom', fontSize: endless ? 18 : 12, fill: endless ? COLOURS[group.role] : textColour() };
       return { type: 'group', children: [
         ...bars.map(([x1, y1, x2, y2]) => ({ type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: textColour(), lineWidth: 1.5 } })), { type: 'text', style: text },
       ] };
@@ -117,7 +131,7 @@ function barOption(chart, width) {
     grid: { left: width < 480 ? 52 : 72, right: 20, top: legend ? 52 : 30, bottom: 54 },
     xAxis: { type: 'category', data: chart.categories, axisLabel: { color: textColour(), interval: 0, width: width / (chart.categories.length + 1), overflow: 'break' }, axisLine: { lineStyle: { color: textColour() } } },
     yAxis: axis(chart.y, { nameGap: 48, scale: false }),
-    legend: { show: legend, top: 0, textStyle: { color: textColour() }, data: chart.groups.map(group => group.name) },
+    legend: legendOf(legend ? chart.groups : [], { top: 0 }),
     tooltip: { trigger: 'axis', valueFormatter: number, confine: true },
     series: [
       ...chart.groups.map(group => ({

@@ -91,7 +91,7 @@ function scaleBar(grid, left) {
 }
 
 function pointSeries(cloud) {
-  const colour = cloud.group === null ? COLOURS[cloud.role] : GROUPS[cloud.group % GROUPS.length];
+  const colour = cloud.group === null ? roleColour(cloud.role) : GROUPS[cloud.group % GROUPS.length];
   const symbol = cloud.group === null ? 'circle' : SYMBOLS[cloud.group % SYMBOLS.length];
   const rows = cloud.x.map((x, i) => [x, cloud.y[i]]).filter(row => row.every(value => typeof value === 'number'));
   return {
@@ -136,12 +136,12 @@ function planeOption(chart, width, height) {
   const yName = narrow
     ? { nameLocation: 'end', nameGap: 8, nameTextStyle: { align: 'left', color: textColour(), padding: [0, 0, 0, -44] } }
     : { nameGap: Math.max(48, area.left - 26) };
-  const quiet = { axisLine: { show: true, onZero: false, lineStyle: { color: textColour() } }, splitLine: { show: !chart.grid, lineStyle: { color: dark() ? '#3a3f47' : '#e4e4e7' } } };
+  const quiet = { splitLine: { show: !chart.grid, lineStyle: { color: dark() ? '#3a3f47' : '#e4e4e7' } } };
   return {
     grid: area,
     xAxis: axis(chart.x, { nameGap: 30, ...quiet }),
     yAxis: axis(chart.y, { ...yName, ...quiet, ...(narrow && longest > 6 ? { axisLabel: { color: textColour(), width: 48, overflow: 'truncate', formatter: value => chart.y.names[value] ?? '' } } : {}) }),
-    legend: { show: legend, top: chart.grid ? 24 : 0, left: area.left, type: 'scroll', itemWidth: 18, itemGap: 8, textStyle: { color: textColour() }, data: named.map(item => item.name) },
+    legend: legendOf(named, { top: chart.grid ? 24 : 0, left: area.left }),
     graphic: chart.grid ? scaleBar(chart.grid, area.left) : [],
     tooltip: { trigger: 'item', confine: true, valueFormatter: number, formatter: item => `${item.seriesName ? echarts.format.encodeHTML(item.seriesName) + '<br>' : ''}(${number(item.value[0])}, ${number(item.value[1])})` },
     series: [

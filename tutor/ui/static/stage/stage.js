@@ -50,10 +50,12 @@ function drawCharts(wanted = frame.charts || []) {
   const box = root.querySelector('.stage-charts');
   while (box.children.length > wanted.length) { box.lastChild.remove(); charts.splice(box.children.length).forEach(chart => chart?.dispose()); }
   shownCharts = wanted;
+  const halves = wanted.map((chart, i) => Boolean(chart.equal) || (i > 0 && wanted.length > 2));
+  if (halves.filter(Boolean).length % 2) halves[halves.lastIndexOf(true)] = false;  // none stands alone beside nothing
   wanted.forEach((chart, i) => {
     const figure = box.children[i] || figureFor(box);
     const [title, canvas, reading, caption] = figure.children;
-    figure.classList.toggle('half', Boolean(chart.equal) || (i > 0 && wanted.length > 2));
+    figure.classList.toggle('half', halves[i]);
     title.textContent = chart.title;
     caption.textContent = chart.summary;
     canvas.setAttribute('aria-label', chart.title + '. ' + chart.summary);
