@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, BarChart, Bars, Chart, Line, LineChart, Role
-from demos.core.datasets import CLASSES, PIXELS, load_digits
+from demos.core.datasets import load_digits_or_own
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict, effect_status
 from demos.core.lazy import torch
+from demos.core.own_data import own_data
 from demos.core.pace import Pace
 from demos.core.parameters import Parameters, choice, integer, mode_choice, real
+from demos.core.scripts import digits_or_own
 from demos.core.stacked import SGD, StackedMLP, Tape, cross_entropy, error_rate
 from demos.core.statistics import interval, mean_and_band, mean_and_spread, ratio_interval, thinned
 from demos.core.text import Text, same
@@ -117,6 +119,7 @@ class BatchNorm(Parameters):
     width: int = integer(
         32, 4, 64, advanced=True, label=Text("隐藏单元", "Hidden units"), help=Text("每层的宽度。", "Width of each layer.")
     )
+    data: str = own_data("classes")
 
 
 PRESETS = {
@@ -190,11 +193,11 @@ class _Training:
         dropout: Sequence[Sequence[float]] | None = None,
     ) -> None:
         self.generator, self.device, self.seeds, self.settings = torch.Generator().manual_seed(seed), device, p.seeds, len(rates)
-        self.digits = load_digits(device)
+        self.digits = load_digits_or_own(p.data, device)
         self._seed_of = torch.arange(p.seeds).repeat(len(rates))
         self.dropout = torch.tensor(dropout).repeat_interleave(p.seeds, 0) if dropout else 0.0
         self.network = StackedMLP(
-            (PIXELS, *[p.width] * p.depth, CLASSES),
+            (self.digits.features, *[p.width] * p.depth, self.digits.classes),
             self._seed_of.tolist(),
             self.generator,
             activation=p.activation,
@@ -697,16 +700,13 @@ def run(parameters: BatchNorm, device: torch.device, generator: torch.Generator)
 
 _CODE = """\
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 torch.set_num_threads(1)  # networks as small as these gain nothing from more
 DEPTH, WIDTH, STEPS, BATCH, RATE = {depth}, {width}, {steps}, {batch}, {rate:g}
-data = load_digits()
-x = torch.tensor(data.data, dtype=torch.float32)
-x = (x - x.mean(0)) / (x - x.mean(0)).std()
-y = torch.tensor(data.target)
-test, train = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)).split([500, len(x) - 500])
+{data}
+order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+test, train = order[: len(x) // 3], order[len(x) // 3 :]
 
 def linear(fan_in, fan_out):
     layer = nn.Linear(fan_in, fan_out)
@@ -715,14 +715,14 @@ def linear(fan_in, fan_out):
     return layer
 
 def build(batch_norm, dropout):
-    layers, width = [], 64
+    layers, width = [], x.shape[1]
     for p in dropout:
         layers.append(linear(width, WIDTH))
         if batch_norm:
             layers.append(nn.BatchNorm1d(WIDTH, momentum={momentum:g}))
         layers += [nn.{activation}(), nn.Dropout(p)]
         width = WIDTH
-    return nn.Sequential(*layers, linear(width, 10))
+    return nn.Sequential(*layers, linear(width, classes))
 
 def error(network):
     network.eval()
@@ -759,7 +759,7 @@ for size in (2, 8, 32, 128):
         network.train(mode)
         seen = []
         for _ in range(30):  # the first image stays, its neighbours change
-            neighbours = test[torch.randint(0, 500, (size - 1,))]
+            neighbours = test[torch.randint(0, len(test), (size - 1,))]
             with torch.no_grad():
                 seen.append(network(torch.cat([x[test[:1]], x[neighbours]]))[0])
         seen = torch.stack(seen)
@@ -787,7 +787,11 @@ for name, dropout in {{"none": [0.0] * DEPTH, "after every layer": [{dropout:g}]
 
 
 def code(p: BatchNorm) -> str:
-    values = p.values() | {"gain": _gain(p), "activation": {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid"}[p.activation]}
+    values = p.values() | {
+        "data": digits_or_own(p.data),
+        "gain": _gain(p),
+        "activation": {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid"}[p.activation],
+    }
     return (_CODE + _TAILS[p.task]).format(**values)
 
 

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, Line, LineChart, Role
-from demos.core.datasets import CLASSES, PIXELS, Dataset, load_digits
+from demos.core.datasets import Dataset, load_digits_or_own
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
+from demos.core.own_data import own_data
 from demos.core.pace import Pace
 from demos.core.parameters import Parameters, integer, mode_choice, real
+from demos.core.scripts import digits_or_own
 from demos.core.stacked import SGD, StackedMLP
 from demos.core.statistics import mean_and_band, mean_and_spread
 from demos.core.text import Text
@@ -75,6 +77,7 @@ class Dropout(Parameters):
         10, 5, 12, advanced=True, label=Text("种子数", "Seeds"),
         help=Text("初始权重、训练样本和掩码各不相同的重复次数。", "Repeats with their own weights, training digits and masks."),
     )  # fmt: skip
+    data: str = own_data("classes")
 
 
 PRESETS = {
@@ -136,6 +139,7 @@ def _train(
     Yields after each stack's step: the number of the step and the training losses (K,) of the stacks that have taken it.
     """
     images, labels, device = digits.train_x, digits.train_y, digits.train_x.device
+    counts = counts.clamp_max(len(labels))  # a table of one's own may hold fewer rows
     shuffles = torch.stack([torch.randperm(len(labels), generator=generator) for _ in range(p.seeds)])
     optimizers = [SGD(network, [p.lr] * network.count, momentum=0.9) for network in networks]
     for step in range(1, p.steps + 1):
@@ -154,11 +158,9 @@ def _is_checkpoint(p: Dropout, step: int) -> bool:
     return step == 1 or step * CHECKPOINTS // p.steps > (step - 1) * CHECKPOINTS // p.steps
 
 
-def _build(
-    p: Dropout, count: int, dropout: float, generator: torch.Generator, device: torch.device, activation: str = "relu"
-) -> StackedMLP:
-    sizes = (PIXELS, *[p.width] * p.layers, CLASSES)
-    return StackedMLP(sizes, range(count), generator, activation=activation, dropout=dropout, device=device)
+def _build(p: Dropout, data: Dataset, count: int, dropout: float, generator: torch.Generator, activation: str = "relu") -> StackedMLP:
+    sizes = (data.features, *[p.width] * p.layers, data.classes)
+    return StackedMLP(sizes, range(count), generator, activation=activation, dropout=dropout, device=data.train_x.device)
 
 
 def score(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -291,15 +293,15 @@ def _run_ensemble(p: Dropout, device: torch.device, generator: torch.Generator) 
         return Snapshot(progress, Text(zh, en), (*_charts_by_k(p, curves), history.chart(p)))
 
     yield show(0.0, "准备数字", "preparing the digits")
-    digits = load_digits(device, generator=generator)
+    digits = load_digits_or_own(p.data, device, generator=generator)
     x, y = digits.test_x, digits.test_y
-    dropped = _build(p, p.seeds, p.p, generator, device)
-    plain = _build(p, p.seeds * MEMBERS, 0.0, generator, device)
+    dropped = _build(p, digits, p.seeds, p.p, generator)
+    plain = _build(p, digits, p.seeds * MEMBERS, 0.0, generator)
     counts = torch.full((plain.count,), p.samples)
     for step, losses in _train(p, (dropped, plain), digits, counts, generator):
         if len(losses) == 2 and _is_checkpoint(p, step):
             scaled = score(dropped.logits(x).softmax(-1), y)
-            members = plain.logits(x).softmax(-1).view(MEMBERS, p.seeds, len(y), CLASSES)
+            members = plain.logits(x).softmax(-1).view(MEMBERS, p.seeds, len(y), digits.classes)
             ensembles = score_ensembles(members, y)
             curves.put("eval", ks, scaled)
             curves.put("ensemble", range(1, MEMBERS + 1), ensembles)
@@ -436,10 +438,10 @@ def _run_train_test(p: Dropout, device: torch.device, generator: torch.Generator
         return Snapshot(progress, Text(zh, en), (*_charts_by_k(p, curves), _deviation_chart(p, ks, away)))
 
     yield show(0.0, "准备数字", "preparing the digits")
-    digits = load_digits(device, generator=generator)
+    digits = load_digits_or_own(p.data, device, generator=generator)
     x, y = digits.test_x, digits.test_y
-    relu = _build(p, p.seeds, p.p, generator, device)
-    linear = _build(p, p.seeds, p.p, generator, device, activation="linear")
+    relu = _build(p, digits, p.seeds, p.p, generator)
+    linear = _build(p, digits, p.seeds, p.p, generator, activation="linear")
     # nn.Dropout divides by 1−p while training. The older form does not, so its weights come out larger by 1/(1−p), and must be scaled at test
     # time. What happens if they are not is what this network does when every unit is kept and still divided by 1−p.
     unscaled = [torch.full((1, 1, 1), 1 / (1 - p.p), device=device)] * p.layers
@@ -594,9 +596,9 @@ def _run_data(p: Dropout, device: torch.device, generator: torch.Generator) -> I
         )  # fmt: skip
 
     yield Snapshot(0.0, Text("准备数字", "preparing the digits"), charts())
-    digits = load_digits(device, generator=generator)
+    digits = load_digits_or_own(p.data, device, generator=generator)
     count = len(sizes) * p.seeds
-    networks = {"eval": _build(p, count, p.p, generator, device), "plain": _build(p, count, 0.0, generator, device)}
+    networks = {"eval": _build(p, digits, count, p.p, generator), "plain": _build(p, digits, count, 0.0, generator)}
     counts = torch.tensor(sizes).repeat_interleave(p.seeds)
     for step, losses in _train(p, tuple(networks.values()), digits, counts, generator):
         if _is_checkpoint(p, step):
@@ -729,24 +731,23 @@ def predict(parameters: Dropout) -> Prediction:
 
 
 _SCRIPT = """import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 torch.manual_seed(0)
 torch.set_num_threads(1)  # networks this small are faster on one core
 P, SAMPLES, WIDTH, K, STEPS, LR = {p}, {samples}, {width}, {largest_k}, {steps}, {lr}
-x, y = (torch.tensor(a) for a in load_digits(return_X_y=True))
-x, y = (x.float() - x.float().mean(0)) / x.float().std(), y.long()
+{data}
 order = torch.randperm(len(y))
-test, train = order[:500], order[500:]
+test, train = order[: len(y) // 3], order[len(y) // 3 :]
+SAMPLES = min(SAMPLES, len(train))
 
 
 def build(p):
-    layers, features = [], 64
+    layers, features = [], x.shape[1]
     for _ in range({layers}):
         layers += [nn.Linear(features, WIDTH), nn.ReLU(), nn.Dropout(p)]
         features = WIDTH
-    return nn.Sequential(*layers, nn.Linear(features, 10))
+    return nn.Sequential(*layers, nn.Linear(features, classes))
 
 
 def train_network(p, samples):
@@ -762,7 +763,7 @@ def train_network(p, samples):
 
 def report(name, probabilities):
     error = 100 * (probabilities.argmax(1) != y[test]).float().mean().item()
-    nll = -probabilities[range(500), y[test]].clamp_min(1e-37).log().mean().item()
+    nll = -probabilities[range(len(test)), y[test]].clamp_min(1e-37).log().mean().item()
     print(f"{{name:32}} error {{error:5.1f}} %   NLL {{nll:.3f}} nats")
 
 
@@ -790,7 +791,9 @@ _SWEEP = """for samples in sorted({max(10, round(SAMPLES / 2**i)) for i in range
 
 
 def code(parameters: Dropout) -> str:
-    return _SCRIPT.format(**parameters.values()) + (_SWEEP if parameters.task == "data" else _AVERAGE)
+    return _SCRIPT.format(**parameters.values() | {"data": digits_or_own(parameters.data)}) + (
+        _SWEEP if parameters.task == "data" else _AVERAGE
+    )
 
 
 DEMO = Demo(

@@ -13,11 +13,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from demos.core.charts import Axis, Line, LineChart, Role, Rule
-from demos.core.datasets import CLASSES, PIXELS, load_digits
+from demos.core.datasets import load_digits_or_own
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
+from demos.core.own_data import own_data
 from demos.core.pace import Pace
 from demos.core.parameters import Parameters, choice, integer, mode_choice, real
+from demos.core.scripts import digits_or_own
 from demos.core.stacked import SGD, Adam, Stack, StackedMLP
 from demos.core.statistics import interval, log_spaced, mean_and_band, mean_and_spread, thinned
 from demos.core.text import Text, same
@@ -25,8 +27,6 @@ from demos.core.text import Text, same
 if TYPE_CHECKING:
     from torch import Tensor
 
-GUESSING = math.log(CLASSES)  # the loss of one who gives every digit the same probability, in nats
-TRAINED = GUESSING / 2  # a network below half of that has trained; one above has diverged, died or hardly moved
 DIMENSIONS = 10  # of the quadratic
 SHOWN_CURVES = 10
 
@@ -123,6 +123,7 @@ class Rates(Parameters):
         help=Text("每步用多少张图。", "Images in each step."),
         modes=("network", "range-test"),
     )
+    data: str = own_data("classes", modes=("network", "range-test"))
 
 
 PRESETS = {
@@ -175,10 +176,11 @@ class _DigitNetworks:
     """One-hidden-layer networks on the digits. Networks of one seed see the same batches and start with the same weights."""
 
     def __init__(self, p: Rates, rates: int, device: torch.device, generator: torch.Generator) -> None:
-        digits = load_digits(device)
+        digits = load_digits_or_own(p.data, device)
         self._images, self._labels = digits.train_x, digits.train_y
         self._seed_of = torch.arange(p.seeds).repeat(rates)
-        sizes = (PIXELS, p.width, CLASSES)
+        self.guessing = math.log(digits.classes)  # the loss of one who gives every class the same probability, in nats
+        sizes = (digits.features, p.width, digits.classes)
         self._network = StackedMLP(sizes, self._seed_of.tolist(), generator, device=device)
         self._batches = torch.randint(0, len(self._labels), (p.steps, p.seeds, p.batch), generator=generator)
         self.parameters, self.count, self.device = self._network.parameters, self._network.count, device
@@ -298,14 +300,14 @@ def _recent(history: Tensor) -> Tensor:
 LOSS_AXIS = Axis(Text("训练损失（nats，对数）", "training loss (nats, log)"), log=True, low=1e-3, high=30)
 
 
-def _best_and_edge(rates: Sequence[float], losses: Tensor) -> list[tuple[float, float]]:
+def _best_and_edge(rates: Sequence[float], losses: Tensor, guessing: float) -> list[tuple[float, float]]:
     """For each seed, the rate of the lowest loss and the largest rate that trained. (inf, inf) where none trained.
 
     An edge at the end of the grid is no edge: inf, as the true one lies beyond.
     """
     found = []
     for column in losses.nan_to_num(math.inf).T.tolist():
-        trained = [i for i, loss in enumerate(column) if loss < TRAINED]
+        trained = [i for i, loss in enumerate(column) if loss < guessing / 2]  # others diverged, died or hardly moved
         if not trained:
             found.append((math.inf, math.inf))
             continue
@@ -318,7 +320,8 @@ def _run_network(p: Rates, device: torch.device, generator: torch.Generator) -> 
     frame = _Frame(p, LOSS_AXIS, Text("训练损失与学习率", "Training loss against learning rate"))
     yield Snapshot(0, Text("载入数字", "Loading the digits"), (frame.by_rate(()), frame.by_step((), torch.empty(0))))
     rates = log_spaced(p.low, p.high, p.count)
-    for history in _descend(p, _DigitNetworks(p, p.count, device, generator), rates, _factors(p)):
+    networks = _DigitNetworks(p, p.count, device, generator)
+    for history in _descend(p, networks, rates, _factors(p)):
         line = frame.line(Text(f"第 {len(history)} 步", f"step {len(history)}"), "first", rates, _recent(history))
         charts = (frame.by_rate([line]), frame.by_step(rates, history))
         status = Text(
@@ -326,7 +329,7 @@ def _run_network(p: Rates, device: torch.device, generator: torch.Generator) -> 
         )
         yield Snapshot(0.98 * len(history) / p.steps, status, charts)
 
-    pairs = _best_and_edge(rates, _recent(history))
+    pairs = _best_and_edge(rates, _recent(history), networks.guessing)
     best, best_spread = mean_and_spread([best for best, _ in pairs])
     edge, edge_spread = mean_and_spread([edge for _, edge in pairs])
     rules = []
@@ -541,13 +544,14 @@ def _run_range_test(p: Rates, device: torch.device, generator: torch.Generator) 
         Rule(Text(f"建议下界 {turn / 4:.2g}", f"suggested from {turn / 4:.2g}"), turn / 4, "first"),
     )
     rates = log_spaced(p.low, p.high, p.count)
-    for history in _descend(p, _DigitNetworks(p, p.count, device, generator), rates, _factors(p)):
+    networks = _DigitNetworks(p, p.count, device, generator)
+    for history in _descend(p, networks, rates, _factors(p)):
         sweep = frame.line(Text("整张网格", "whole grid"), "baseline", rates, _recent(history))
         status = Text(f"用整张网格核对，第 {len(history)}/{p.steps} 步", f"Checking with the whole grid, step {len(history)}/{p.steps}")
         charts = (frame.by_rate([test, sweep], rules),)
         yield Snapshot(0.3 + 0.68 * len(history) / p.steps, status, charts)
 
-    best = [best for best, _ in _best_and_edge(rates, _recent(history))]
+    best = [best for best, _ in _best_and_edge(rates, _recent(history), networks.guessing)]
     outcome = _judge_range_test([b / t for b, t in zip(best, turns, strict=True)])
     figures = (
         outcome.verdict.measured,
@@ -660,20 +664,16 @@ _SCHEDULES = {
 _NETWORK_CODE = """\
 import math
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 torch.set_num_threads(1)  # networks as small as these gain nothing from more
 STEPS, BATCH, WIDTH = {steps}, {batch}, {width}
-data = load_digits()
-x = torch.tensor(data.data, dtype=torch.float32)
-x = (x - x.mean(0)) / (x - x.mean(0)).std()
-y = torch.tensor(data.target)
+{data}
 schedule = {schedule}
 
 def train(rate, schedule=schedule):
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(64, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10))
+    network = nn.Sequential(nn.Linear(x.shape[1], WIDTH), nn.ReLU(), nn.Linear(WIDTH, classes))
     for layer in network[::2]:  # He's initialisation
         nn.init.normal_(layer.weight, std=(2 / layer.in_features) ** 0.5)
         nn.init.zeros_(layer.bias)
@@ -739,7 +739,7 @@ for i in range({count}):
 
 def code(p: Rates) -> str:
     template = _QUADRATIC_CODE if p.task == "quadratic" else _NETWORK_CODE + (_RANGE_CODE if p.task == "range-test" else _SWEEP_CODE)
-    values = p.values()
+    values = p.values() | {"data": digits_or_own(p.data)}
     values["optimizer"] = _OPTIMIZERS[p.optimizer].format("[w]" if p.task == "quadratic" else "network.parameters()", p.momentum)
     values["schedule"] = _SCHEDULES[p.schedule]
     return template.format(**values)

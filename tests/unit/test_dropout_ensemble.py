@@ -76,7 +76,7 @@ def test_drawn_masks_keep_the_mean_activation():
 def test_training_equals_a_plain_loop():
     p = DEMO.parameters.parse({**QUICK, "p": 0, "steps": 50, "lr": 0.01})
     digits = load_digits()
-    network = _build(p, 2 * p.seeds, 0.0, generator(3), CPU)
+    network = _build(p, digits, 2 * p.seeds, 0.0, generator(3))
     plain = [network.to_sequential(k) for k in range(network.count)]
     counts = torch.tensor([10] * p.seeds + [40] * p.seeds)
     losses = [loss for _, (loss,) in _train(p, [network], digits, counts, generator(4))]
