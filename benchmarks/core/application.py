@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +54,15 @@ class Application:
 
 
 @contextmanager
-def serving(folder: Path, cache: Path | None = None) -> Iterator[Application]:
-    """`python app.py` in `folder`, from its page's first answer on; `cache` is its TUTOR_CACHE (a new, empty one if not given)."""
+def serving(folder: Path, cache: Path | None = None, settings: Mapping[str, str] | None = None) -> Iterator[Application]:
+    """`python app.py` in `folder`, from its page's first answer on; `cache` is its TUTOR_CACHE (a new, empty one if not given).
+
+    `settings` are further variables of its environment.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "app.log"
         port = _free_port()
-        address, environment = f"http://127.0.0.1:{port}", _environment(port, cache or Path(scratch) / "cache")
+        address, environment = f"http://127.0.0.1:{port}", _environment(port, cache or Path(scratch) / "cache") | dict(settings or {})
         with log.open("wb") as output:
             started = time.perf_counter()
             process = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=environment, stdout=output, stderr=output)

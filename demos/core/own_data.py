@@ -11,7 +11,7 @@ import csv
 import io
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from demos.core.parameters import ParameterError, Spec, declare
 from demos.core.text import Text
@@ -37,6 +37,8 @@ class Table:
 @dataclass(frozen=True)
 class OwnData(Spec):
     """The text of a CSV file, or "" for the bundled set. `columns` is the number of features that it must have (0: any)."""
+
+    in_link: ClassVar[bool] = False
 
     target: Target
     columns: int

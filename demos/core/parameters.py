@@ -16,7 +16,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from demos.core.text import Text
 
@@ -38,6 +38,8 @@ class ParameterError(ValueError):
 @dataclass(frozen=True)
 class Spec:
     """What a parameter is called, whether it is folded away with the advanced ones, and in which modes it means anything (none named: all)."""
+
+    in_link: ClassVar[bool] = True  # whether a link carries the value
 
     label: Text
     help: Text

@@ -35,9 +35,9 @@ def of_preset(demo: Demo, preset: str) -> Configuration:
 
 
 def to_query(configuration: Configuration, demo: Demo, language: Language) -> str:
-    """The query string: only what differs from the preset is written out."""
-    base = of_preset(demo, configuration.preset).values
-    changed = {name: value for name, value in configuration.values.items() if value != base[name]}
+    """The query string: only what differs from the preset is written out, and never the learner's own data."""
+    base, specs = of_preset(demo, configuration.preset).values, demo.parameters.specs()
+    changed = {name: value for name, value in configuration.values.items() if value != base[name] and specs[name].in_link}
     text = {name: str(value).lower() if isinstance(value, bool) else value for name, value in changed.items()}
     return "?" + urlencode({"demo": demo.id, "preset": configuration.preset, **text, "seed": configuration.seed, "lang": language})
 

@@ -30,4 +30,6 @@ input.addEventListener('change', async () => {
   input.value = '';
 });
 remove.addEventListener('click', () => { name = ''; use(''); input.focus(); });
+// A table that the server refused is taken back.
+watch('value', () => { if (!props.value) name = ''; draw(); });
 draw();
