@@ -5,7 +5,7 @@ const CAPTION = 20;
 
 // How many columns there is room for, how large the slot of a picture is, and where each picture lies in its slot, in pixels.
 function imageLayout(chart, width) {
-  const columns = Math.max(1, Math.min(chart.columns, chart.images.length, Math.floor(width / 84)));
+  const columns = Math.max(1, Math.min(chart.columns, chart.images.length, Math.floor(width / 72)));
   const slot = Math.min(210, Math.floor(width / columns));
   const [wide, tall] = [slot - 10, (slot - 10) * Math.min(1, Math.max(0, ...chart.images.map(image => image.rows / image.columns)))];
   const row = tall + (chart.images.some(image => image.name.length * 7.5 > slot) ? 2 : 1) * CAPTION + 10;

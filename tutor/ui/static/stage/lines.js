@@ -130,7 +130,7 @@ function barOption(chart, width) {
   return {
     grid: { left: width < 480 ? 52 : 72, right: 20, top: legend ? 52 : 30, bottom: 54 },
     xAxis: { type: 'category', data: chart.categories, axisLabel: { color: textColour(), interval: 0, width: width / (chart.categories.length + 1), overflow: 'break' }, axisLine: { lineStyle: { color: textColour() } } },
-    yAxis: axis(chart.y, { nameGap: 48, scale: false }),
+    yAxis: axis(chart.y, { nameGap: 48, scale: false, ...(chart.y.log && chart.y.low ? { startValue: chart.y.low } : {}) }),
     legend: legendOf(legend ? chart.groups : [], { top: 0 }),
     tooltip: { trigger: 'axis', valueFormatter: number, confine: true },
     series: [
