@@ -12,7 +12,7 @@ from typing import Any
 from demos.core.device import available_devices
 from tutor.encoder import DEFAULT_ENCODER
 
-PACKAGES = ("torch", "gradio", "sentence-transformers", "faiss-cpu", "bm25s", "numpy")
+PACKAGES = ("torch", "gradio", "sentence-transformers", "faiss-cpu", "bm25s", "numpy", "ray")
 
 
 def circumstances() -> dict[str, Any]:

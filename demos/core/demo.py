@@ -82,13 +82,15 @@ class Verdict:
 def effect_status(mean: float, low: float, nothing: float, published: float) -> Status:
     """The verdict on an effect that should be larger than `nothing` (no effect: 0 for a difference, 1 for a ratio).
 
-    Reproduced: its interval begins (`low`) above `nothing`, and its size beyond `nothing` is within √10 either way of the published size (for ratios, `nothing` = 1,
-    the ratios themselves are compared). Same direction: the interval begins above `nothing`. Otherwise not at this scale.
+    Reproduced: its interval begins (`low`) above `nothing` and not below a 1/√10 of the published size, and its mean is at most √10 times that size. For a
+    difference the size is what lies beyond `nothing`; ratios are compared themselves. Same direction: the interval begins above `nothing`.
+    Otherwise not at this scale.
     """
     if not low > nothing:
         return "not_at_this_scale"
-    share = mean / published if nothing == 1 else (mean - nothing) / (published - nothing)
-    return "reproduced" if 10**-0.5 <= share <= 10**0.5 else "same_direction"
+    base = 0.0 if nothing == 1 else nothing
+    reached = (low - base) / (published - base) >= 10**-0.5 and (mean - base) / (published - base) <= 10**0.5
+    return "reproduced" if reached else "same_direction"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tutor.ui.on_gpu import on_gpu
+from tutor.runners.in_process import on_gpu
 
 
 def frames() -> Iterator[int]:

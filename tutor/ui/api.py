@@ -11,17 +11,20 @@ from gradio.events import api
 from demos.core.demo import Demo
 from demos.core.parameters import ParameterError
 from demos.core.report import report
+from demos.core.runner import DeadlineReached
 from demos.core.text import Language
 from tutor.chat import Decision, MessageError, Reply, Tutor
 from tutor.config import Settings
+from tutor.runners.errors import RunnerError
+from tutor.runners.runner import Runner, build_runner
 from tutor.ui import link
 from tutor.ui.loading import Loading
-from tutor.ui.on_gpu import run_on_gpu
 from tutor.ui.strings import STRINGS
 
 
 def add_api(loading: Loading, demos: Mapping[str, Demo], settings: Settings) -> None:
     """Adds the endpoints to the current Blocks."""
+    runner = build_runner(settings.runner)
 
     def ask(question: str, language: Literal["", "zh", "en"] = "") -> dict[str, Any]:
         """Answer a deep-learning interview question from the knowledge base.
@@ -59,8 +62,8 @@ def add_api(loading: Loading, demos: Mapping[str, Demo], settings: Settings) -> 
             demo, preset, parameters, seed, device, elapsed_s, figures, verdict, prediction (its question, and the option that came true).
         """
         try:
-            return run_to_end(demos, demo, preset, parameters, seed, link.parse_language(language), settings.demo_deadline)
-        except ParameterError as error:
+            return run_to_end(demos, demo, preset, parameters, seed, link.parse_language(language), settings.demo_deadline, runner)
+        except (ParameterError, DeadlineReached, RunnerError) as error:
             raise gr.Error(f"{error.text.zh} / {error.text.en}") from error
 
     api(ask, api_name="ask", concurrency_id="chat")
@@ -78,9 +81,16 @@ def _with_answers(tutor: Tutor, reply: Reply) -> dict[str, Any]:
 
 
 def run_to_end(
-    demos: Mapping[str, Demo], name: object, preset: object, parameters: object, seed: object, language: Language, deadline: float
+    demos: Mapping[str, Demo],
+    name: object,
+    preset: object,
+    parameters: object,
+    seed: object,
+    language: Language,
+    deadline: float,
+    runner: Runner,
 ) -> dict[str, Any]:
-    """The result of a whole run as JSON-ready data. Raises ParameterError and DeadlineReached."""
+    """The result of a whole run as JSON-ready data. Raises ParameterError, DeadlineReached and RunnerError."""
     if not isinstance(name, str) or name not in demos:
         raise ParameterError(STRINGS["error_demo"].format(name=str(name)[:40], known=", ".join(demos)))
     demo = demos[name]
@@ -88,5 +98,5 @@ def run_to_end(
     if parameters is not None and not isinstance(parameters, dict):
         raise ParameterError(STRINGS["error_parameters"])
     values = demo.parameters.parse({**configuration.values, **(parameters or {})})
-    *_, frame = run_on_gpu(name, values.values(), None, link.parse_seed(seed), deadline)
+    *_, frame = runner.frames(name, values.values(), None, link.parse_seed(seed), deadline)
     return report(demo, configuration.preset, values, link.parse_seed(seed), frame, language)

@@ -47,7 +47,7 @@ class Page:
             self._build()
             self._wire()
             add_api(self.loading, self.demos, settings)
-        self.blocks.queue(max_size=64, api_open=False, default_concurrency_limit=8)
+        self.blocks.queue(max_size=256, api_open=False, default_concurrency_limit=8)
 
     def _build(self) -> None:
         add, language = self.localized.add, self.localized.initial

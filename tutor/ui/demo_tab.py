@@ -11,17 +11,19 @@ from typing import Any
 import gradio as gr
 
 from demos.core.demo import Demo
+from demos.core.own_data import OwnData
 from demos.core.parameters import ParameterError
 from demos.core.runner import LARGEST_SEED, DeadlineReached
 from demos.core.text import Language
 from tutor.config import Settings
 from tutor.knowledge import KnowledgeBase
 from tutor.results import ResultFile, keep
+from tutor.runners.errors import RunnerError
+from tutor.runners.runner import Runner, build_runner
 from tutor.ui import exports, link, stage
 from tutor.ui.gallery import Gallery
 from tutor.ui.link import Configuration
 from tutor.ui.localized import Localized
-from tutor.ui.on_gpu import run_on_gpu
 from tutor.ui.parameter_widgets import widget
 from tutor.ui.shown import Score, Shown, scored, tell
 from tutor.ui.strings import STRINGS
@@ -63,6 +65,7 @@ class DemoTab:
         self.blocks, self.demos, self.knowledge, self.settings = blocks, demos, knowledge, settings
         self.localized, self.language = localized, language
         self.results = ResultFile(settings.results)
+        self.runner = build_runner(settings.runner)
         self.gallery = Gallery(demos, knowledge.topics)
         demo = next(iter(demos.values()))
         first = link.of_preset(demo, demo.default_preset)
@@ -145,10 +148,16 @@ class DemoTab:
         component = widget(name, spec, configuration.values[name], language)
 
         def changed(value: object, current: Configuration, language: Language) -> dict[Any, Any]:
+            if isinstance(spec, OwnData):  # a table is judged at once, and one with a fault leaves the one before in place
+                try:
+                    value = spec.parse(name, value)
+                except ParameterError as error:
+                    gr.Warning(error.text[language], duration=None)
+                    return {component: current.values[name]}
             return self._reconfigured(replace(current, values={**current.values, name: value}), language)
 
         component.input(
-            changed, [component, self.configuration, self.language], [self.configuration, self.code, self.query],
+            changed, [component, self.configuration, self.language], [component, self.configuration, self.code, self.query],
             trigger_mode="always_last", **_AT_ONCE,
         )  # fmt: skip
 
@@ -287,7 +296,7 @@ class DemoTab:
             button.click(self._export(make), [self.configuration, self.language], self.saved, **_AT_ONCE).success(
                 None, self.saved, None, js=exports.SAVE, api_visibility="private"
             )
-        self.blocks.load(_devices, None, self.device, show_progress="hidden", api_visibility="private")
+        self.blocks.load(lambda: _devices(self.runner), None, self.device, show_progress="hidden", api_visibility="private")
 
     def _pick_card(self, event: gr.EventData, opened: Opened, language: Language) -> dict[Any, Any]:
         return self._pick_demo(event.demo, opened, language)
@@ -349,13 +358,13 @@ class DemoTab:
             early = None if prediction.after or guess not in prediction.options else guess
             shown = replace(shown, prediction=prediction, guess=early)
             yield self._update(shown, language, running=True) | {self.guess: gr.update(value=early)}
-            frames = run_on_gpu(demo.id, configuration.values, device, link.parse_seed(seed), self.settings.demo_deadline)
+            frames = self.runner.frames(demo.id, configuration.values, device, link.parse_seed(seed), self.settings.demo_deadline)
             for frame in frames:
                 shown = replace(shown, frame=frame)
                 yield self._update(shown, language, running=True)
             shown = replace(shown, state="done")
             keep(demo, configuration.preset, parameters, configuration.seed, frame, self.results)
-        except (ParameterError, DeadlineReached) as error:
+        except (ParameterError, DeadlineReached, RunnerError) as error:
             shown = replace(shown, state="error", error=error.text)
         except Exception as error:
             log.exception("demo %s failed with %s", demo.id, configuration)
@@ -379,10 +388,8 @@ class DemoTab:
         return self._update(replace(shown, state="stopped"), language, running=False)
 
 
-def _devices() -> Any:
-    from demos.core.device import available_devices
-
-    devices = available_devices()
+def _devices(runner: Runner) -> Any:
+    devices = runner.devices()
     return gr.update(choices=[(label, name) for name, label in devices.items()], value=next(iter(devices)))
 
 

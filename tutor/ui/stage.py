@@ -95,7 +95,8 @@ def frame(
     asking = prediction is not None and prediction.after and guess is None
     if snapshot is not None:
         data["progress"] = snapshot.progress
-        data["charts"] = to_data(snapshot.charts, language)
+        if snapshot.charts:  # none yet while a run waits for a worker
+            data["charts"] = to_data(snapshot.charts, language)
         if not asking:
             data["figures"] = to_data(snapshot.figures, language)
         if snapshot.outcome and not asking:
