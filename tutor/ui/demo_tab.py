@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -65,6 +66,7 @@ class DemoTab:
         self.blocks, self.demos, self.knowledge, self.settings = blocks, demos, knowledge, settings
         self.localized, self.language = localized, language
         self.results = ResultFile(settings.results)
+        self._rendering = threading.Lock()
         self.runner = build_runner(settings.runner)
         self.gallery = Gallery(demos, knowledge.topics)
         demo = next(iter(demos.values()))
@@ -132,6 +134,10 @@ class DemoTab:
         )
 
     def _render_parameters(self, configuration: Configuration, language: Language) -> None:
+        with self._rendering:  # the page's first events render at the same time, and gradio counts its events while others are being added
+            self._build_parameters(configuration, language)
+
+    def _build_parameters(self, configuration: Configuration, language: Language) -> None:
         demo = self.demos[configuration.demo_id]
         # The preset's values, not the current ones: they are sound, and only a preset sets the mode.
         specs = demo.parameters.parse(demo.presets[configuration.preset].values).shown()
