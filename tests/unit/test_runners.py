@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import pickle
 import signal
 import subprocess
@@ -165,6 +166,28 @@ def test_an_error_that_cannot_be_sent_is_told() -> None:
     *_, last = stream(failing, ARGUMENTS)
     assert isinstance(last, Ended)
     assert (type(last.error), str(last.error)) == (RuntimeError, "SecretError: of the demo")
+
+
+def test_a_worker_is_stopped_between_two_frames_and_nowhere_else() -> None:
+    told: list[str] = []
+
+    def importing(*arguments: object) -> Generator[Frame, None, None]:
+        try:
+            yield HALF
+            _thread.interrupt_main()  # what Ray does
+            told.extend("half a module" for _ in range(1000))
+            told.append("a whole module")
+            yield WHOLE
+        finally:
+            told.append("closed")
+
+    before, items = signal.getsignal(signal.SIGINT), []
+    with pytest.raises(KeyboardInterrupt):
+        for item in stream(importing, ARGUMENTS):
+            items.append(item)
+    assert items[2:] == [HALF]
+    assert told[-2:] == ["a whole module", "closed"]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such timer")

@@ -14,12 +14,13 @@ import platform
 import signal
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from demos.core.runner import Frame
 
-FORCE_AFTER_S = 1.0  # a stopped run that does not come to its next line of Python by then loses its process
+FORCE_AFTER_S = 2.0  # a stopped run that does not come to its next frame by then loses its process
 KILL_AFTER_S = 10.0  # so long after its deadline a run that nobody could stop loses its process, too
 
 Arguments: TypeAlias = tuple[str, Mapping[str, Any], str | None, int, float]  # of `Runner.frames`
@@ -59,7 +60,24 @@ News: TypeAlias = list[tuple[int, Item]]  # (number of the run, item) in the ord
 
 
 def stream(frames: Frames, arguments: Arguments) -> Iterator[Item]:
-    """One run as a worker executes it: what `frames` yields, between its beginning and its end."""
+    """One run as a worker executes it: what `frames` yields, between its beginning and its end.
+
+    Ray stops a task by a KeyboardInterrupt wherever it is. In the middle of an import that would leave half a module behind, for every later run
+    of the worker; so the interrupt is put off until the next item.
+    """
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        with closing(_items(frames, arguments)) as items:
+            for item in items:
+                if interrupts:
+                    raise KeyboardInterrupt
+                yield item
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _items(frames: Frames, arguments: Arguments) -> Generator[Item, None, None]:
     yield Taken(platform.node(), os.getpid())
     import torch  # noqa: F401  # a worker's first run waits seconds for it, which no clock should count
 
@@ -114,10 +132,10 @@ class Switchboard:
         """Ends a run, waiting or running, and gives its CPU back. Does nothing to one that is over."""
         import ray
 
-        if number not in self._runs:
+        if number in self._runs or number not in self._runs:
             return
         items, following = self._runs[number]
-        ray.cancel(items)  # a KeyboardInterrupt in the worker, which lives on
+        ray.cancel(items)
         done, _ = await asyncio.wait({following}, timeout=FORCE_AFTER_S)
         if not done:
             ray.cancel(items, force=True)

@@ -10,6 +10,7 @@ const root = element.querySelector('.stage');
 const dark = () => document.body.classList.contains('dark');
 const textColour = () => getComputedStyle(root).getPropertyValue('--body-text-color').trim() || (dark() ? '#eee' : '#222');
 const background = () => dark() ? '#0b0f19' : '#ffffff';
+const fontFamily = () => getComputedStyle(root).fontFamily.replace(/"/g, "'");  // double quotes would end an attribute of an SVG
 const words = () => props.words || {};
 
 function make(tag, className, text) {

@@ -49,7 +49,7 @@ function png() {
   let y = 0;
   images.forEach((image, i) => {
     pen.fillStyle = textColour();
-    pen.font = 'bold 28px ' + getComputedStyle(root).fontFamily;
+    pen.font = 'bold 28px ' + fontFamily();
     pen.fillText(frame.charts[i].title, 24, y + 40);
     pen.drawImage(image, 0, y + title);
     y += image.height + title;
@@ -59,7 +59,6 @@ function png() {
 
 // The charts below each other in one SVG document, drawn again by ECharts' own SVG renderer.
 function svg() {
-  const family = getComputedStyle(root).fontFamily.replace(/"/g, "'");
   const [width, parts, title] = [Math.max(...charts.map(chart => chart.getWidth())), [], 34];
   let y = 0;
   frame.charts.forEach((chart, i) => {
@@ -69,7 +68,7 @@ function svg() {
     const inner = drawn.renderToSVGString();
     drawn.dispose();
     const heading = make('i', '', chart.title).innerHTML;
-    parts.push(`<text x="12" y="${y + 22}" font-family="${family}" font-weight="bold" font-size="15" fill="${textColour()}">${heading}</text>`, inner.replace('<svg ', `<svg y="${y + title}" `));
+    parts.push(`<text x="12" y="${y + 22}" font-family="${fontFamily()}" font-weight="bold" font-size="15" fill="${textColour()}">${heading}</text>`, inner.replace('<svg ', `<svg y="${y + title}" `));
     y += size.height + title;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="${width}" height="${y}"><rect width="100%" height="100%" fill="${background()}"/>${parts.join('')}</svg>`;

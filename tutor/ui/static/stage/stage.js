@@ -19,7 +19,7 @@ function echartsLibrary() {
 
 function option(chart, width, height) {
   const options = { lines: lineOption, bars: barOption, plane: planeOption, images: imageOption };
-  return Object.assign({ animation: false, textStyle: { fontFamily: getComputedStyle(root).fontFamily } }, options[chart.kind](chart, width, height));
+  return Object.assign({ animation: false, textStyle: { fontFamily: fontFamily() } }, options[chart.kind](chart, width, height));
 }
 
 function figureFor(box) {
