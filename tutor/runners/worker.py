@@ -114,7 +114,7 @@ class Switchboard:
         import ray
 
         # Ray itself would repeat a lost run in silence; the page tells the learner.
-        self._task = ray.remote(num_cpus=1, max_retries=0)(stream)
+        self._task = ray.remote(num_cpus=1)(stream)
         self._frames = frames
         self._runs: dict[int, tuple[Any, asyncio.Task[None]]] = {}
         self._news: News = []
@@ -132,7 +132,7 @@ class Switchboard:
         """Ends a run, waiting or running, and gives its CPU back. Does nothing to one that is over."""
         import ray
 
-        if number in self._runs or number not in self._runs:
+        if number not in self._runs:
             return
         items, following = self._runs[number]
         ray.cancel(items)

@@ -25,7 +25,7 @@ from tutor.ui import exports, link, stage
 from tutor.ui.gallery import Gallery
 from tutor.ui.link import Configuration
 from tutor.ui.localized import Localized
-from tutor.ui.parameter_widgets import widget
+from tutor.ui.parameter_widgets import own_data_properties, widget
 from tutor.ui.shown import Score, Shown, scored, tell
 from tutor.ui.strings import STRINGS
 
@@ -158,8 +158,8 @@ class DemoTab:
                 try:
                     value = spec.parse(name, value)
                 except ParameterError as error:
-                    gr.Warning(error.text[language], duration=None)
-                    return {component: current.values[name]}
+                    problem = own_data_properties(spec, language, error.text[language])
+                    return {component: gr.update(value=current.values[name], **problem)}
             return self._reconfigured(replace(current, values={**current.values, name: value}), language)
 
         component.input(

@@ -35,15 +35,19 @@ def widget(name: str, spec: Spec, value: Any, language: Language) -> Any:
 
 def own_data(name: str, spec: OwnData, value: str, language: Language) -> gr.HTML:
     """A file picker whose value is the text of the file: it is read in the browser, and no copy reaches the server's disk."""
-    words = {word: STRINGS[f"own_data_{word}"][language] for word in ("choose", "remove", "none", "used", "large")}
     return gr.HTML(
         value=value,
         html_template=_OWN_DATA,
         js_on_load=(STATIC / "own_data.js").read_text(encoding="utf-8"),
-        words=words | {"label": spec.label[language], "help": spec.help[language]},
-        limit=MAX_BYTES,
         elem_id=f"parameter-{name}",
+        **own_data_properties(spec, language),
     )
+
+
+def own_data_properties(spec: OwnData, language: Language, problem: str = "") -> dict[str, Any]:
+    """What the picker knows; `problem` says why a table was refused (an update replaces all of a component's own properties)."""
+    words = {word: STRINGS[f"own_data_{word}"][language] for word in ("choose", "remove", "none", "used", "large")}
+    return {"words": words | {"label": spec.label[language], "help": spec.help[language]}, "limit": MAX_BYTES, "problem": problem}
 
 
 _OWN_DATA = """
