@@ -19,7 +19,7 @@ from demos.core.own_data import own_data
 from demos.core.pace import Pace
 from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
-from demos.core.stacked import SGD, StackedMLP, Tape, cross_entropy, error_rate
+from demos.core.stacked import SGD, StackedMLP, Tape, cross_entropy, diverged_as_infinite, error_rate
 from demos.core.statistics import interval, mean_and_band, mean_and_spread, ratio_interval, thinned
 from demos.core.text import Text, same
 
@@ -395,7 +395,7 @@ def _jitter(training: _Training, size: int, generator: torch.Generator) -> tuple
             logits.append(training.network.logits(images[batch.to(images.device)], training=mode)[:, 0].cpu())
     in_train, in_eval = (torch.stack(outputs[mode]).double() for mode in (True, False))  # (neighbourhoods, K, classes)
     # From the first one's value, so that equal outputs give exactly 0.
-    spreads = [(logits - logits[0]).std(0).mean(1).nan_to_num(math.inf) for logits in (in_train, in_eval)]
+    spreads = [diverged_as_infinite((logits - logits[0]).std(0).mean(1)) for logits in (in_train, in_eval)]
     flips = 100 * (in_train.argmax(2) != in_eval.argmax(2)).double().mean(0)
     return spreads[0], spreads[1], flips
 
@@ -597,7 +597,7 @@ def _shifts(training: _Training) -> Tensor:
         real = torch.bmm(weights, inputs).var(2).clamp_min(1e-6)
         stored = running.clamp_min(1e-6)
         layers.append(torch.maximum(real / stored, stored / real).mean(1))
-    return torch.stack(layers, 1).cpu().nan_to_num(math.inf).view(training.settings, training.seeds, -1)
+    return diverged_as_infinite(torch.stack(layers, 1).cpu()).view(training.settings, training.seeds, -1)
 
 
 def _order_charts(p: BatchNorm, looked: Sequence[float], errors: Tensor, shifts: Tensor | None) -> tuple[Chart, ...]:

@@ -20,7 +20,7 @@ from demos.core.own_data import own_data
 from demos.core.pace import Pace
 from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
-from demos.core.stacked import SGD, Adam, Stack, StackedMLP
+from demos.core.stacked import SGD, Adam, Stack, StackedMLP, diverged_as_infinite
 from demos.core.statistics import interval, log_spaced, mean_and_band, mean_and_spread, thinned
 from demos.core.text import Text, same
 
@@ -256,7 +256,7 @@ class _Frame:
     def line(self, name: Text, role: Role, rates: Sequence[float], losses: Tensor) -> Line:
         """Mean and band over seeds of losses (rates, seeds). What rises above the axis or is not a number has diverged."""
         floor, ceiling = self.y.low or 0.0, self.y.high or math.inf
-        shown = losses.double().nan_to_num(math.inf).clamp_min(floor)
+        shown = diverged_as_infinite(losses.double()).clamp_min(floor)
         mean, low, high = mean_and_band(shown.where(shown <= ceiling, math.inf).T.tolist(), log=True)
         return Line(name, role, rates, mean, low, high)
 
@@ -306,7 +306,7 @@ def _best_and_edge(rates: Sequence[float], losses: Tensor, guessing: float) -> l
     An edge at the end of the grid is no edge: inf, as the true one lies beyond.
     """
     found = []
-    for column in losses.nan_to_num(math.inf).T.tolist():
+    for column in diverged_as_infinite(losses).T.tolist():
         trained = [i for i, loss in enumerate(column) if loss < guessing / 2]  # others diverged, died or hardly moved
         if not trained:
             found.append((math.inf, math.inf))
@@ -342,7 +342,7 @@ def _run_network(p: Rates, device: torch.device, generator: torch.Generator) -> 
         Figure(Text("还能训练的最大学习率", "Largest rate that still trains"), edge, edge_spread),
         Figure(
             Text("最好学习率的损失", "Loss at the best rate"),
-            *mean_and_spread(_recent(history).nan_to_num(math.inf).amin(0).tolist()),
+            *mean_and_spread(diverged_as_infinite(_recent(history)).amin(0).tolist()),
             unit="nats",
         ),
     )
@@ -460,7 +460,7 @@ def _run_quadratic(p: Rates, device: torch.device, generator: torch.Generator) -
     searching = Text("用更细的网格逼近发散点（恒定学习率）", "Closing in on the edge with finer grids (constant rate)")
     edges = yield from _find_edge(p, device, generator, rates, Snapshot(0.6, searching, charts))
     outcome = _judge_quadratic(p, edges)
-    best = [rates[i] for i in history[-1].nan_to_num(math.inf).argmin(0).tolist()]
+    best = [rates[i] for i in diverged_as_infinite(history[-1]).argmin(0).tolist()]
     figures = (
         outcome.verdict.measured,
         Figure(Text("开始发散的学习率", "Rate where it begins to diverge"), *mean_and_spread(edges)),
@@ -537,7 +537,7 @@ def _run_range_test(p: Rates, device: torch.device, generator: torch.Generator) 
             0.3 * len(history) / p.steps, Text(f"学习率升到 {now:.2g}", f"the rate has risen to {now:.2g}"), (frame.by_rate([test]),)
         )
 
-    turns = [rising[i] for i in smoothed.nan_to_num(math.inf).argmin(0).tolist()]
+    turns = [rising[i] for i in diverged_as_infinite(smoothed).argmin(0).tolist()]
     turn, turn_spread = mean_and_spread(turns)
     rules = (
         Rule(Text(f"转折 {turn:.2g}", f"turn {turn:.2g}"), turn, "warning"),

@@ -18,6 +18,7 @@ from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot,
 from demos.core.lazy import torch
 from demos.core.pace import Pace
 from demos.core.parameters import Parameters, choice, integer, mode_choice, real
+from demos.core.stacked import diverged_as_infinite
 from demos.core.statistics import interval, mean_and_band, mean_and_spread, ratio_interval, thinned
 from demos.core.text import Text, same
 
@@ -639,7 +640,7 @@ def _judge_noise(p: Momentum, early: Tensor, late: Tensor) -> tuple[tuple[Figure
     if low > 0.5 and high < 2:
         status = "reproduced" if low >= 1 / SIMILAR and high <= SIMILAR else "same_direction"
     told = [(mean, None if any(lost) else (high - low) / 2) for mean, low, high in halves]
-    levels = [mean_and_spread(row) if max(row) < LOST else (math.inf, None) for row in late.nan_to_num(math.inf).tolist()]
+    levels = [mean_and_spread(row) if max(row) < LOST else (math.inf, None) for row in diverged_as_infinite(late).tolist()]
     names = (same("SGD η"), same("SGD η/(1−β)"), _name(p))
     figures = (
         Figure(Text("动量 ÷ SGD η/(1−β)：后一半损失", "Momentum ÷ SGD at η/(1−β): loss, second half"), *told[1], "×"),

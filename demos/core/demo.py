@@ -122,6 +122,7 @@ class Demo:
     `run(parameters, device, generator)` yields a snapshot at least every 200 ms, draws all randomness from `generator` (a CPU generator, so that
     every device sees the same draws), and keeps nothing on the device afterwards. `code(parameters)` is a short plain PyTorch script for the same
     experiment. `topic` is one of the topics of the knowledge base. `about_s` is what the default preset takes on two CPU cores, in seconds.
+    A demo that is `timed` measures time itself: two of its runs with one seed agree in their verdict and in what they count, not in every figure.
     """
 
     topic: str
@@ -135,6 +136,7 @@ class Demo:
     run: Run
     code: Callable[[Any], str]
     about_s: int
+    timed: bool = False
     id: str = ""
 
     @property

@@ -190,6 +190,11 @@ def declare(default: Any, spec: Spec) -> Any:
 class Parameters:
     """Base of every demo's parameters."""
 
+    def __init_subclass__(cls) -> None:
+        taken = sorted(name for name in cls.__dict__.get("__annotations__", {}) if hasattr(Parameters, name))
+        if taken:
+            raise TypeError(f"{cls.__name__}: a parameter cannot be called {', '.join(taken)}, as a method is")
+
     @classmethod
     def specs(cls) -> dict[str, Spec]:
         """Name → spec, in the order of declaration."""

@@ -128,3 +128,10 @@ def test_a_mode_shows_the_parameters_that_mean_something_in_it() -> None:
 
 def test_parameters_without_a_mode_are_all_shown() -> None:
     assert TinyParameters().shown() == TinyParameters.specs()
+
+
+def test_a_parameter_cannot_hide_a_method() -> None:
+    with pytest.raises(TypeError, match="shown"):
+
+        class Hiding(Parameters):
+            shown: int = integer(1, 0, 2, label=Text("一", "One"), help=Text("一", "One"))

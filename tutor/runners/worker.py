@@ -114,7 +114,7 @@ class Switchboard:
         import ray
 
         # Ray itself would repeat a lost run in silence; the page tells the learner.
-        self._task = ray.remote(num_cpus=1)(stream)
+        self._task = ray.remote(num_cpus=1, max_retries=0)(stream)
         self._frames = frames
         self._runs: dict[int, tuple[Any, asyncio.Task[None]]] = {}
         self._news: News = []

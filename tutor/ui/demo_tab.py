@@ -305,7 +305,10 @@ class DemoTab:
         self.blocks.load(lambda: _devices(self.runner), None, self.device, show_progress="hidden", api_visibility="private")
 
     def _pick_card(self, event: gr.EventData, opened: Opened, language: Language) -> dict[Any, Any]:
-        return self._pick_demo(event.demo, opened, language)
+        name = str(event.demo)
+        if name not in self.demos:
+            raise gr.Error(STRINGS["error_demo"].format(name=name[:40], known=", ".join(self.demos))[language])
+        return self._pick_demo(name, opened, language)
 
     def _close(self, language: Language) -> dict[Any, Any]:
         """Back to the gallery."""
