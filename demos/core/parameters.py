@@ -13,6 +13,7 @@ Widgets, command-line flags, URL parameters and validation all derive from a fro
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -191,7 +192,7 @@ class Parameters:
     """Base of every demo's parameters."""
 
     def __init_subclass__(cls) -> None:
-        taken = sorted(name for name in cls.__dict__.get("__annotations__", {}) if hasattr(Parameters, name))
+        taken = sorted(name for name in inspect.get_annotations(cls) if hasattr(Parameters, name))
         if taken:
             raise TypeError(f"{cls.__name__}: a parameter cannot be called {', '.join(taken)}, as a method is")
 
