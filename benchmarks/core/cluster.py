@@ -31,8 +31,7 @@ class ClusterError(RuntimeError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running cluster. `address` is that of `TUTOR_RUNNER`; `nodes` are the processes that keep the nodes up, the head first, each the leader of
-    the process group of its node."""
+    """A running cluster. `address` is for `TUTOR_RUNNER`; each of `nodes`, the head first, leads the process group of its node."""
 
     address: str
     nodes: list[subprocess.Popen[bytes]]
@@ -40,7 +39,7 @@ class Cluster:
 
 @contextmanager
 def ray_cluster(nodes: int = 2) -> Iterator[Cluster]:
-    """A head and further nodes, up and ready to take runs; this process has their token meanwhile. Raises ClusterError."""
+    """A head that takes connections, and further nodes that join it; this process has their token meanwhile. Raises ClusterError."""
     port, client_port = _free_port(), _free_port()
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, _TOKEN))

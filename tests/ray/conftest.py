@@ -20,7 +20,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def runner(cluster: Cluster) -> Iterator[RayRunner]:
-    """A runner of experiments and fakes, both of its workers warm."""
+    """A runner of experiments and fakes: the one connection of this process."""
     runner = RayRunner(cluster.address, fakes.frames)
     yield runner
     runner.close()

@@ -56,8 +56,7 @@ class Limits:
 class RayRunner:
     """The runner of many machines. `address` is `ray://host:port`, or `ray://local` for processes of this machine.
 
-    `frames` is what a worker calls; it must be importable there. The cluster is connected to when a run wants
-    it, and again after a loss.
+    `frames` is what a worker calls; it must be importable there. The cluster is connected to when a run wants it, and again after a loss.
     """
 
     def __init__(self, address: str, frames: Frames = frames_of, limits: Limits | None = None) -> None:

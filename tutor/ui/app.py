@@ -157,6 +157,7 @@ def serve(settings: Settings | None = None, **overrides: Any) -> Page:
         "show_error": True,
         "enable_monitoring": False,
         "run_history": False,
+        "max_threads": 40 + page.settings.demo_concurrency,  # each run on a cluster keeps one waiting
         "max_file_size": "1mb",
         "mcp_server": page.settings.mcp,
         "footer_links": ["settings"],

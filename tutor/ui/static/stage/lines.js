@@ -75,10 +75,18 @@ function rules(chart) {
   };
 }
 
+// Whether all lines end at the right, where there is room for their names; others are named in a legend.
+function endTogether(chart, lines) {
+  const place = x => chart.x.log ? Math.log(x) : x;
+  const last = lines.filter(line => line.x.length && line.style !== 'dots').map(line => place(line.x[line.x.length - 1]));
+  const [low, high] = [chart.x.low ?? Math.min(...lines.flatMap(line => line.x)), chart.x.high ?? Math.max(...lines.flatMap(line => line.x))].map(place);
+  return !last.length || Math.max(...last) - Math.min(...last) <= 0.02 * (high - low);
+}
+
 function lineOption(chart, width) {
   const named = chart.lines.filter(line => line.shade === null);
   const many = chart.lines.length > named.length;
-  const direct = width >= 620 && (many || named.length <= 6);
+  const direct = width >= 620 && (many || (named.length <= 6 && endTogether(chart, named)));
   const legend = !direct && named.length > 1 || many && named.length > 0;
   const yName = { nameGap: 48, name: width < 480 ? '' : chart.y.label };
   return {
