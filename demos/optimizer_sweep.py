@@ -289,7 +289,7 @@ def _result(p: Sweep, scores: _Scores) -> _Result:
             min((i for i, kind in enumerate(KINDS) if kind.adaptive == adaptive), key=lambda i: float(valid[i, columns[i]]))
             for adaptive in (False, True)
         )
-        return at, (at[first] - at[second]).tolist(), (first, second)
+        return at, [round(value, 4) for value in (at[first] - at[second]).tolist()], (first, second)
 
     tuned, tuned_lead, winners = lead(best)
     shared, shared_lead, _ = lead([p.count] * len(KINDS)) if p.task == "shared" else (None, [], winners)
@@ -601,5 +601,5 @@ DEMO = Demo(
     predict=predict,
     run=run,
     code=code,
-    about_s=3,
+    about_s=2,
 )
