@@ -29,7 +29,7 @@ BATCH = 16
 INPUT = 0.5  # standard deviation of the inputs
 SLOPES = {"tanh": 1.0, "sigmoid": 0.25}  # γ, the largest slope
 WINDOW, PATIENCE = 25, 60  # steps over which a loss is averaged; steps after which it should have fallen
-JUMP = 5.0  # a loss above so many times the mean of the last ten has jumped; the target's variance (1) counts as the least mean
+JUMP = 5.0  # a loss above so many times the mean of the last ten, and above 1 (knowing nothing), has jumped
 LOST = 10.0  # a loss above this, or not a number, counts as this: ten times the variance of the target
 SIMILAR = 1.5  # losses within this factor count as alike
 
@@ -185,14 +185,14 @@ def alarm_steps(losses: Tensor, flows: Tensor, sizes: Tensor) -> Tensor:
     """The step (from 1) at which each alarm first rings, inf if never: (alarms as in ALARMS, K).
 
     losses (steps, K); flows: largest ‖∂L/∂h_t‖ over time (steps, K); sizes: norm of W over that at the start (steps, K). Gradient: above 1. Loss: not a
-    number, or above JUMP times the mean of the ten before. Weights: not a number, or twice the start. Stuck: from PATIENCE on, the mean of the last
+    number, or above JUMP times the mean of the ten before and above the target's variance. Weights: not a number, or twice the start. Stuck: from PATIENCE on, the mean of the last
     WINDOW losses is above 90 % of the target's variance.
     """
     never = torch.full_like(losses, False, dtype=torch.bool)
     jumped, stuck = ~losses.isfinite(), never.clone()
     if len(losses) > 10:
         before = losses.unfold(0, 10, 1).mean(2)[:-1]
-        jumped[10:] |= losses[10:] > JUMP * before
+        jumped[10:] |= losses[10:] > (JUMP * before).clamp_min(1)
     if len(losses) >= PATIENCE:
         late = losses.unfold(0, WINDOW, 1).mean(2)
         stuck[WINDOW - 1 :] = ~(late <= 0.9)

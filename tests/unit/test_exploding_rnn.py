@@ -155,6 +155,13 @@ def test_each_alarm_rings_at_its_step(alarm, which, value, broken):
     assert all(math.isinf(step) for name, step in rings.items() if name not in (alarm, "stuck"))
 
 
+def test_a_noisy_loss_that_is_still_small_has_not_jumped():
+    losses, flows, sizes = healthy()
+    losses[:] = 0.02
+    losses[50] = 0.9
+    assert alarm_steps(losses, flows, sizes).isinf().all()
+
+
 def test_a_loss_that_stays_is_noticed_once_patience_is_over():
     losses, flows, sizes = healthy()
     rings = alarm_steps(torch.ones_like(losses), flows, sizes)[:, 0]
