@@ -1,5 +1,7 @@
 // Lines with bands over common axes, and groups of bars, as options of ECharts.
 
+const isRound = limit => limit === null || limit === Number(limit.toPrecision(2));
+
 function axis(spec, extra) {
   const faint = dark() ? '#3a3f47' : '#e4e4e7';
   const named = spec.names.length > 0;
@@ -8,7 +10,8 @@ function axis(spec, extra) {
     type: spec.log ? 'log' : 'value', name: spec.label, nameLocation: 'middle',
     nameTextStyle: { color: textColour(), fontSize: 13 }, scale: true,
     ...(named ? { min: -0.5, max: spec.names.length - 0.5, interval: 0.5, axisTick: { show: false } } : { min: spec.low ?? undefined, max: spec.high ?? undefined }),
-    axisLabel: { color: textColour(), hideOverlap: true, formatter: spec.log ? number : named ? value => spec.names[value] ?? '' : tick },
+    // A limit such as 2.233 is no label beside the 2 next to it.
+    axisLabel: { color: textColour(), hideOverlap: true, showMinLabel: named || isRound(spec.low) ? null : false, showMaxLabel: named || isRound(spec.high) ? null : false, formatter: spec.log ? number : named ? value => spec.names[value] ?? '' : tick },
     axisLine: { show: true, onZero: false, lineStyle: { color: textColour() } }, splitLine: { lineStyle: { color: faint } }, minorSplitLine: { show: false },
   }, extra);
 }
@@ -124,8 +127,9 @@ function errorBars(chart, group, position) {
       const at = value => api.coord([i, value])[1];
       const middle = api.coord([i, api.value(1)])[0] + slot.offsetCenter;
       const [low, high] = endless ? [0, at(api.value(1))] : [at(group.values[i] - error(i)), at(group.values[i] + error(i))];
+      const below = !endless && group.values[i] < 0;
       const bars = endless || !error(i) ? [] : [[middle, low, middle, high], [middle - 4, low, middle + 4, low], [middle - 4, high, middle + 4, high]];
-      const text = { text: endless ? '↑' : short(group.values[i]), x: middle, y: high - 6, align: 'center', verticalAlign: 'bottom', fontSize: endless ? 18 : 12, fill: endless ? COLOURS[group.role] : textColour() };
+      const text = { text: endless ? '↑' : short(group.values[i]), x: middle, y: below ? low + 6 : high - 6, align: 'center', verticalAlign: below ? 'top' : 'bottom', fontSize: endless ? 18 : 12, fill: endless ? COLOURS[group.role] : textColour() };
       return { type: 'group', children: [
         ...bars.map(([x1, y1, x2, y2]) => ({ type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: textColour(), lineWidth: 1.5 } })), { type: 'text', style: text },
       ] };
@@ -133,11 +137,19 @@ function errorBars(chart, group, position) {
   };
 }
 
+// Names that are too wide for their place break between words, or stand aslant if a word itself is too wide.
+function categoryLabels(chart, width) {
+  const place = width / (chart.categories.length + 1);
+  const wide = text => [...text].reduce((sum, character) => sum + (character > '\u2e80' ? 12 : 7), 0);
+  const words = chart.categories.flatMap(name => name > '\u2e80' ? [] : name.split(' '));
+  return words.some(word => wide(word) > place) ? { rotate: 35 } : { width: place, overflow: 'break' };
+}
+
 function barOption(chart, width) {
   const legend = chart.groups.length > 1;
   return {
     grid: { left: width < 480 ? 52 : 72, right: 20, top: legend ? 52 : 30, bottom: 54 },
-    xAxis: { type: 'category', data: chart.categories, axisLabel: { color: textColour(), interval: 0, width: width / (chart.categories.length + 1), overflow: 'break' }, axisLine: { lineStyle: { color: textColour() } } },
+    xAxis: { type: 'category', data: chart.categories, axisLabel: { color: textColour(), interval: 0, ...categoryLabels(chart, width) }, axisLine: { lineStyle: { color: textColour() } } },
     yAxis: axis(chart.y, { nameGap: 48, scale: false, ...(chart.y.log && chart.y.low ? { startValue: chart.y.low } : {}) }),
     legend: legendOf(legend ? chart.groups : [], { top: 0 }),
     tooltip: { trigger: 'axis', valueFormatter: number, confine: true },
