@@ -28,7 +28,7 @@ from demos.core.text import Text, same
 if TYPE_CHECKING:
     from torch import Tensor
 
-BATCH, PROBE = 32, 500  # samples in a step; training samples on which the result is measured
+BATCH, FEW, PROBE = 32, 64, 300  # samples in a step; training samples that show the signals at the start, and that measure the error
 TIE = 1e-6  # cosines closer to 1 than this are equal but for rounding
 STUCK = 0.05  # a run that takes away less than this share of the labels' entropy has not learnt anything
 ALIKE = 2.0  # percentage points of test error; a smaller difference counts as none
@@ -100,7 +100,7 @@ PRESETS = {
     ),
 }  # fmt: skip
 
-CS231N = Source("CS231n notes: Setting up the data and the model", "Andrej Karpathy", 2015, "https://cs231n.github.io/neural-networks-2/")
+CS231N = Source("CS231n notes: Neural Networks, part 2", "Andrej Karpathy and others", 2016, "https://cs231n.github.io/neural-networks-2/")
 FIXUP = Source(
     "Fixup Initialization: Residual Learning Without Normalization", "Hongyi Zhang, Yann N. Dauphin, Tengyu Ma", 2019, "https://arxiv.org/abs/1901.09321",
 )  # fmt: skip
@@ -454,7 +454,7 @@ def _run_depth(p: Initialization, device: torch.device, generator: torch.Generat
     sizes = (data.features, *[p.width] * (p.depth - 1), data.classes)
     network = build(DEEP, sizes, p, generator, device)
     x, y, level, layers = data.train_x[:PROBE], data.train_y[:PROBE], entropy(data), range(1, p.depth)
-    start, slopes = scales(network, x, p.runs), network.gradients(x, y)[1][: p.depth]
+    start, slopes = scales(network, x[:FEW], p.runs), network.gradients(x[:FEW], y[:FEW])[1][: p.depth]
     slope = torch.stack([g.flatten(1).square().mean(1).sqrt() for g in slopes]).double().cpu().view(p.depth, len(DEEP), p.runs)
     theory = [(s, expected_scale(p, s, sizes, float(data.train_x.square().mean()))) for s in ("xavier", "he")]
     losses: list[Tensor] = []

@@ -230,7 +230,7 @@ def judge_saddle(p: SaddlePoints, path: Tensor) -> tuple[tuple[Figure, ...], Out
     explanation = Text(
         f"这里 Hessian 是 diag(10, −2)。牛顿步除以特征值，负曲率那一维的方向就反了：一步落到鞍点（误差 {after:.1g}），再也不动，因为它找的是梯度为零的点，不是极小。无鞍牛顿除以 |λ|，"
         f"y 每步翻倍，{steps[4].zh}。梯度下降的 |y| 每步只乘 {1 + 2 * p.rate:.3g}，从 {p.offset:.1g} 长到 1 要约 {need:.0f} 步，{steps[0].zh}；"
-        f"{noisily.zh}（σ = {p.noise:g}），{steps[2].zh}；动量{steps[3].zh}。若起点恰好在 y = 0，没有噪声的梯度下降永远走不开。",
+        f"{noisily.zh}（σ = {p.noise:g}），{steps[2].zh}；动量 {steps[3].zh}。若起点恰好在 y = 0，没有噪声的梯度下降永远走不开。",
         f"The Hessian is diag(10, −2). Newton divides by the eigenvalues, which turns the step round where curvature is negative: one step lands on the saddle (to {after:.1g}) and stays, as Newton "
         f"looks for a zero gradient, not for a minimum. Saddle-free Newton divides by |λ| and doubles y each step: {steps[4].en}. Plain GD multiplies |y| by {1 + 2 * p.rate:.3g} only, about "
         f"{need:.0f} steps from {p.offset:.1g} to 1: {steps[0].en}. {noisily.en} (σ = {p.noise:g}): {steps[2].en}. Momentum: {steps[3].en}. "

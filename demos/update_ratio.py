@@ -75,7 +75,9 @@ PRESETS = {
     ),
 }  # fmt: skip
 
-CS231N = Source("CS231n notes: Learning and evaluation", "Andrej Karpathy", 2015, "https://cs231n.github.io/neural-networks-3/#ratio")
+CS231N = Source(
+    "CS231n notes: Neural Networks, part 3", "Andrej Karpathy and others", 2016, "https://cs231n.github.io/neural-networks-3/#ratio"
+)
 
 
 # ---- training, and the ratio at each step ----------------------------------------------------------------------------
