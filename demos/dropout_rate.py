@@ -434,7 +434,7 @@ _CODE = """\
 import torch
 
 torch.set_num_threads(1)  # matrices as small as these gain nothing from more
-WIDTH, KEPT, SAMPLES, STEPS, LR, SEEDS = {width}, {kept}, {samples}, {steps}, {lr:g}, 3
+WIDTH, KEPT, SAMPLES, STEPS, LR, SEEDS = {width}, {kept}, {samples}, {steps}, {lr:g}, 2
 ON_INPUTS = {on_inputs}
 
 {data}

@@ -28,7 +28,7 @@ def test_every_network_trains_as_plain_pytorch_under_the_same_masks(data: Datase
     weights = [[t.clone().requires_grad_() for t in net.parameters()] for net in sweep.nets]
     optimizers = [torch.optim.SGD(parameters, lr=p.lr, momentum=0.9) for parameters in weights]
     rows = torch.Generator().manual_seed(2)
-    for step in range(6):
+    for step in range(3):
         chosen = torch.randint(ROWS, (SEEDS, 20), generator=rows)
         x, y, factor = data.train_x[chosen], data.train_y[chosen], 1 - 0.1 * step
         state = generator.get_state()
