@@ -20,7 +20,7 @@ from tutor.ui import link
 from tutor.ui.api import add_api
 from tutor.ui.chat_messages import escape
 from tutor.ui.chat_tab import ChatTab
-from tutor.ui.demo_tab import DemoTab, Opened, Wanted
+from tutor.ui.demo_tab import DemoTab, Opened
 from tutor.ui.link import preferred_language
 from tutor.ui.loading import Loading
 from tutor.ui.localized import Localized
@@ -88,9 +88,10 @@ class Page:
         )
         chat.bot.option_select(
             self._pick_option,
-            [chat.conversation, demo.wanted, self.language],
-            [self.places, demo.wanted, *chat.replies],
+            [chat.conversation, demo.opened, self.language],
+            [self.places, *demo.opens, *chat.replies],
             concurrency_id="chat",
+            cancels=demo.under_way,
             **private,
         )
         demo.questions.click(
@@ -127,13 +128,13 @@ class Page:
             | {self.stored: language}
         )
 
-    def _pick_option(self, event: gr.SelectData, conversation: Conversation, wanted: Wanted, language: Language) -> dict[Any, Any]:
+    def _pick_option(self, event: gr.SelectData, conversation: Conversation, opened: Opened, language: Language) -> dict[Any, Any]:
         """A button under the newest answer: an experiment to open, or a question to answer."""
         kind, _, name = str(event.value).partition(":")
         if kind == "demo":
             demo_id, _, preset = name.partition("/")
-            link.of_preset(self.demos[demo_id], preset)  # refuses what no button offers
-            return {self.experiments.wanted: Wanted(demo_id, preset, wanted.times + 1), self.places: gr.Tabs(selected="experiments")}
+            configuration = link.of_preset(self.demos[demo_id], preset)  # refuses what no button offers
+            return self.experiments.open(configuration, opened, language) | {self.places: gr.Tabs(selected="experiments")}
         return self.chat.show(name, conversation, language)
 
     def _pick_question(

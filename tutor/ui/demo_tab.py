@@ -42,15 +42,6 @@ class Opened:
     times: int = 0
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A preset that another part of the page asks for. `times` makes asking for the same one again a change."""
-
-    demo_id: str
-    preset: str
-    times: int = 0
-
-
 class DemoTab:
     """Builds the tab inside the current Blocks and wires it. All state of a visitor lives in `gr.State`."""
 
@@ -75,11 +66,10 @@ class DemoTab:
         self.configuration = gr.State(first)
         self.shown = gr.State(None)
         self.stopped = gr.State(None)
-        self.wanted = gr.State(Wanted(first.demo_id, first.preset))
         self.score = gr.BrowserState({}, storage_key=_SCORE, secret=_SCORE)
         with gr.Column(elem_id="gallery-view") as self.gallery_view:
             self.cards = self.gallery.build(localized.initial)
-        with gr.Column(visible=False, elem_id="experiment-view") as self.experiment_view:
+        with gr.Column(visible="hidden", elem_id="experiment-view") as self.experiment_view:
             self._build(demo, first, localized.initial)
         self._wire()
 
@@ -111,10 +101,10 @@ class DemoTab:
                     with gr.Row():
                         self.save_script = self.localized.worded(gr.Button, "save_script", size="sm", elem_id="save-script")
                         self.save_notebook = self.localized.worded(gr.Button, "save_notebook", size="sm", elem_id="save-notebook")
-                    self.saved = gr.Textbox(visible="hidden", elem_id="saved-file")
+                    self.saved = gr.Textbox(elem_id="saved-file", elem_classes="never-shown")
                 with self.localized.worded(gr.Accordion, "scaled_down", open=False):
                     self.scaled_down = gr.Markdown(demo.scaled_down[language])
-                self.query = gr.Textbox(link.to_query(first, demo, language), visible="hidden", elem_id="query")
+                self.query = gr.Textbox(link.to_query(first, demo, language), elem_id="query", elem_classes="never-shown")
                 self.share = self.localized.worded(gr.Button, "share", size="sm", elem_id="share")
                 self.questions = self.localized.worded(
                     gr.Dataset, "answers_questions", components=["textbox"], type="index", layout="gallery",
@@ -220,13 +210,13 @@ class DemoTab:
     def open(self, configuration: Configuration, opened: Opened, language: Language) -> dict[Any, Any]:
         """Updates that show a configuration afresh, its stage empty."""
         return self.describe(configuration, language) | {
-            self.gallery_view: gr.update(visible=False),
+            self.gallery_view: gr.update(visible="hidden"),
             self.experiment_view: gr.update(visible=True),
             self.opened: Opened(configuration, opened.times + 1),
             self.configuration: configuration,
             self.seed: configuration.seed,
             self.guess: gr.update(**_prediction(self.demos[configuration.demo_id], configuration, language), value=None),
-            self.stage: gr.update(value=stage.idle(language)),
+            self.stage: gr.update(value=stage.idle(language), words=stage.words(language)),
             self.shown: None,
             **self._buttons(running=False),
         }
@@ -281,7 +271,7 @@ class DemoTab:
         another = self.next_round.click(
             self._next_seed, [self.configuration, self.language], [*reconfigured, self.seed], cancels=[running], **_AT_ONCE
         ).then(self._run, inputs, outputs, **runs)
-        under_way = [running, another]
+        self.under_way = under_way = [running, another]  # what opening another experiment ends
         stopped = self.stop_button.click(self._stop, [self.shown, self.language], [*outputs, self.stopped], cancels=under_way, **_AT_ONCE)
         stopped.then(self._settle, [self.shown, self.stopped, self.language], outputs, **_AT_ONCE)
         self.guess.input(
@@ -293,7 +283,6 @@ class DemoTab:
             None, None, None, js=_LEAVE, api_visibility="private"
         )
         self.demo_choice.input(self._pick_demo, [self.demo_choice, self.opened, self.language], self.opens, **opening)
-        self.wanted.change(self._open_wanted, [self.wanted, self.opened, self.language], self.opens, **opening)
         self.preset_choice.input(self._pick_preset, [self.preset_choice, self.opened, self.language], self.opens, **opening)
         self.seed.input(self._pick_seed, [self.seed, self.configuration, self.language], reconfigured, **_AT_ONCE)
         self.query.change(None, [self.query], None, js=_SHOW_LINK, api_visibility="private")
@@ -314,7 +303,7 @@ class DemoTab:
         """Back to the gallery."""
         return {
             self.gallery_view: gr.update(visible=True),
-            self.experiment_view: gr.update(visible=False),
+            self.experiment_view: gr.update(visible="hidden"),
             self.cards: self.gallery.value(language, self.results.load()),
         }
 
@@ -338,9 +327,6 @@ class DemoTab:
         shown = replace(shown, guess=guess)
         score = scored(score, shown)
         return {self.stage: tell(shown, self.demos, score, language), self.shown: shown, self.score: score}
-
-    def _open_wanted(self, wanted: Wanted, opened: Opened, language: Language) -> dict[Any, Any]:
-        return self.open(link.of_preset(self.demos[wanted.demo_id], wanted.preset), opened, language)
 
     def _pick_demo(self, name: str, opened: Opened, language: Language) -> dict[Any, Any]:
         demo = self.demos[name]
