@@ -165,12 +165,12 @@ class CNN:
             windows = torch.cat([padded[:, i : i + STEPS] for i in range(self.kernel)], 3)
             h = torch.baddbmm(shift, windows.flatten(1, 2), kernel).relu().view(runs, STEPS, batch, -1)
         read = h.amax(1) if self.pooled else h[:, -1]
-        logits: Tensor = torch.baddbmm(self.weights[-1], read, self.weights[-2])[..., 0]
-        return logits
+        return torch.baddbmm(self.weights[-1], read, self.weights[-2])[..., 0]
 
 
 def _drawn(runs: int, rows: int, columns: int, gain: float, generator: torch.Generator) -> Tensor:
-    return torch.randn(runs, rows, columns, generator=generator) * (gain / rows) ** 0.5
+    scale: float = (gain / rows) ** 0.5
+    return torch.randn(runs, rows, columns, generator=generator) * scale
 
 
 def receptive_field(p: Architectures) -> int:
@@ -574,8 +574,8 @@ DEMO = Demo(
         "参数一样多，谁擅长记忆，谁擅长平移？", "With equally many weights, which one remembers, and which one copes with shifts?"
     ),
     look_for=Text(
-        "看正确率在哪里掉到 50 %（瞎猜），再对照右边的导数图：颜色最暗的地方，网络根本看不见。",
-        "See where the accuracy falls to 50 % (guessing), and compare the map of derivatives: where it is darkest the network sees nothing.",
+        "看正确率在哪里掉到 50 %（瞎猜），再对照下面的导数图：颜色最暗的地方，网络根本看不见。",
+        "See where the accuracy falls to 50 % (guessing), and compare the map of derivatives below: where it is darkest the network sees nothing.",
     ),
     scaled_down=Text(
         "论文用上万到百万参数的网络、上百步的序列；这里是 24 步的序列、约 400 个参数、没有空洞和残差的小网络。",

@@ -271,9 +271,6 @@ def run(p: ReluRace, device: torch.device, generator: torch.Generator) -> Iterat
     race = _Race(p, device, generator)
     probe = torch.stack([torch.randperm(len(y), generator=generator)[:PROBE] for _ in range(p.runs)])
     probe_x, probe_y = x[probe].to(device), y[probe].to(device)
-    slopes: list[Tensor] = []
-    with torch.no_grad():
-        race.logits(probe_x, slopes)
     errors = [race.errors(probe_x, probe_y)]
     pace = Pace()
 
@@ -281,6 +278,11 @@ def run(p: ReluRace, device: torch.device, generator: torch.Generator) -> Iterat
         text = Text(f"第 {step}/{p.steps} 步，{race.count} 个网络", f"Step {step}/{p.steps} of {race.count} networks")
         return Snapshot(step / p.steps, text, _charts(p, standing(p, torch.stack(errors))))
 
+    pace.due(0)
+    yield shown(0)
+    slopes: list[Tensor] = []
+    with torch.no_grad():
+        race.logits(probe_x, slopes)
     for step in range(p.steps):
         if pace.due(step / p.steps):
             yield shown(step)
