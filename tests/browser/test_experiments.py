@@ -37,7 +37,9 @@ def test_an_answer_leads_to_its_experiment(visit: Visit) -> None:
     expect(page.locator("#chat .prose > h3")).to_have_count(2, timeout=15_000)
 
 
-@pytest.mark.parametrize("query", ["demo=learning_rate_sweep&steps=1000", "demo=batchnorm&steps=1000", "demo=margin_softmax&steps=1500"])
+@pytest.mark.parametrize(
+    "query", ["demo=learning_rate_sweep&steps=1000&width=64&batch=64&seeds=8", "demo=gradient_flow&depth=100&steps=600"]
+)
 def test_stop_keeps_what_is_drawn(visit: Visit, query: str) -> None:
     """Runs long enough to be stopped by hand; `tests/contract` stops every experiment."""
     page = visit(f"?{query}", locale="en-US")

@@ -19,6 +19,7 @@ DEMOS = load_demos()
 
 def finish(page: Page) -> None:
     expect(page.locator(".stage-verdict .badge")).to_be_visible(timeout=120_000)
+    expect(page.locator(".stage-chart canvas").first).to_be_visible(timeout=20_000)  # the chart library comes with the first chart
 
 
 def series(page: Page, chart: int = 0) -> list[str]:
