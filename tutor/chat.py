@@ -170,7 +170,8 @@ class Tutor:
         alone = self.retriever.retrieve(text, language)
         if subject := subject_of_request(text, alone.language):
             found = self.retriever.retrieve(subject, alone.language)
-            return self._shown(text, subject, max(found, alone, key=lambda retrieval: retrieval.confidence), conversation, follow_up=False)
+            clearer = alone if found.decision is Decision.ABSTAIN else found
+            return self._shown(text, subject, clearer, conversation, follow_up=False)
         previous = conversation.last
         carried = self._carried(text, alone, previous)
         if carried is not None and previous is not None:

@@ -14,7 +14,13 @@ DEMOS = load_demos()
 ASKED = {"zh": ("演示一下{}", "{}实验"), "en": ("show me {}", "{} demo")}
 
 # What a learner calls an experiment, where its title alone would be another question's words.
-CALLED: dict[str, dict[Language, str]] = {}
+CALLED: dict[str, dict[Language, str]] = {
+    "exploding_rnn": {
+        "zh": "RNN 梯度爆炸的警报",
+        "en": "exploding gradients in an RNN",
+    },  # the title's first part is gradient_flow's as well
+    "memorization": {"en": "memorisation of random labels"},
+}
 
 
 def called(demo: Demo, language: Language) -> str:
