@@ -505,7 +505,7 @@ def code(p: Regularizers) -> str:
 
 DEMO = Demo(
     topic="regularization",
-    title=Text("十种训练方式的泛化差距", "Ten ways to close the gap"),
+    title=Text("正则化：十种方法的泛化差距", "Ten ways to close the gap"),
     question=Text(
         "哪些正则化方法能减小泛化差距，什么时候没有用？", "Which regularisers close the gap to the test, and when do they not help?"
     ),
