@@ -41,3 +41,12 @@ def address(tmp_path_factory: pytest.TempPathFactory, feedback_file: Path) -> It
     settings = {"TUTOR_FEEDBACK": str(feedback_file), "TUTOR_CACHE": str(tmp_path_factory.mktemp("cache"))}
     with serving(sys.executable, ROOT, tmp_path_factory.mktemp("app"), os.environ | settings) as address:
         yield address
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, those of one folder that share a server, a browser or a cluster run in one of them."""
+    shared = {"browser": "page", "http": "page", "space": "space", "ray": "ray"}
+    for item in items:
+        folder = item.path.parent.name
+        if folder in shared:
+            item.add_marker(pytest.mark.xdist_group(shared[folder]))
