@@ -43,6 +43,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, feedback_file: Path) -> It
         yield address
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers look at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers, those of one folder that share a server, a browser or a cluster run in one of them."""
     shared = {"browser": "page", "http": "page", "space": "space", "ray": "ray"}
