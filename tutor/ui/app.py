@@ -75,7 +75,7 @@ class Page:
     def _wire(self) -> None:
         demo, chat = self.experiments, self.chat
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        worded = list(dict.fromkeys([*self.localized.components, *demo.described, demo.stage]))
+        worded = list(dict.fromkeys([*self.localized.components, *demo.described, demo.stage, demo.cards]))
         self.blocks.load(
             self._arrive,
             [self.stored, demo.opened],

@@ -184,7 +184,6 @@ class DemoTab:
             # A refused value stays in its widget; what is told of it is told of the preset.
             configuration = link.of_preset(demo, configuration.preset)
         return {
-            self.cards: self.gallery.value(language, self.results.load()),
             self.demo_choice: gr.update(value=demo.id, choices=self._siblings(demo, language), label=self._topic(demo, language)),
             self.next_round: gr.update(visible=_asks_after(demo, configuration), value=STRINGS["next_round"][language]),
             self.header: _header(demo, language),
@@ -203,7 +202,7 @@ class DemoTab:
     def described(self) -> list[Any]:
         """The components that `describe` updates."""
         return [
-            self.cards, self.demo_choice, self.next_round, self.header, self.preset_choice, self.preset_note, self.guess, self.scaled_down,
+            self.demo_choice, self.next_round, self.header, self.preset_choice, self.preset_note, self.guess, self.scaled_down,
             self.questions, self.code, self.query,
         ]  # fmt: skip
 
@@ -238,9 +237,12 @@ class DemoTab:
         ]
 
     def retell(self, shown: Shown | None, language: Language, score: object = None) -> dict[Any, Any]:
-        """The stage in another language."""
+        """Stage and gallery in another language."""
         value = stage.idle(language) if shown is None else tell(shown, self.demos, _known(score), language)
-        return {self.stage: gr.update(value=value, words=stage.words(language))}
+        return {
+            self.stage: gr.update(value=value, words=stage.words(language)),
+            self.cards: self.gallery.value(language, self.results.load()),
+        }
 
     def _buttons(self, running: bool) -> dict[Any, Any]:
         return {self.run_button: gr.update(interactive=not running), self.stop_button: gr.update(interactive=running)}
