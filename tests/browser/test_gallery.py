@@ -45,6 +45,25 @@ def test_every_experiment_is_two_clicks_away(visit: Visit) -> None:
     assert not page.locator("#run").is_visible()
 
 
+def test_the_parameters_follow_card_preset_language_and_sibling(visit: Visit) -> None:
+    page = visit()
+    beta = page.locator("#parameter-beta input[type=number]")
+    page.get_by_role("tab", name=STRINGS["tab_experiments"].zh).click()
+    page.locator(".gallery-card", has_text=DEMOS["momentum"].title.zh).click()
+    expect(beta).to_have_value(str(DEMOS["momentum"].parameters.parse({}).values()["beta"]))
+    page.get_by_text(DEMOS["momentum"].presets["too-heavy"].label.zh, exact=True).click()
+    expect(beta).to_have_value("0.99")
+    beta.fill("0.98")
+    beta.press("Tab")
+    page.wait_for_function("location.search.includes('beta=0.98')")
+    page.get_by_role("radio", name="English").check()
+    expect(page.locator("#parameter-beta")).to_contain_text(DEMOS["momentum"].parameters.specs()["beta"].label.en)
+    expect(beta).to_have_value("0.98")
+    page.locator("#siblings").get_by_text(DEMOS["learning_rate_sweep"].title.en, exact=True).click()
+    expect(page.locator("#parameter-low")).to_be_visible()
+    expect(beta).to_have_count(0)
+
+
 @pytest.mark.parametrize(("locale", "word"), [("zh-CN", "动量"), ("zh-CN", "momentum"), ("en-US", "heavy ball"), ("en-US", "动量")])
 def test_a_word_of_either_language_finds_its_experiment(visit: Visit, locale: str, word: str) -> None:
     page = visit(locale=locale)

@@ -84,7 +84,11 @@ class Page:
             **private,
         )
         self.language.change(
-            self._speak, [self.language, demo.configuration, demo.shown, demo.score], [self.stored, *worded], queue=False, **private
+            self._speak,
+            [self.language, demo.configuration, demo.opened, demo.shown, demo.score],
+            [self.stored, demo.opened, demo.mark, *worded],
+            queue=False,
+            **private,
         )
         chat.bot.option_select(
             self._pick_option,
@@ -118,13 +122,14 @@ class Page:
         shown = self.experiments.open(configuration, opened, language)
         return updates | shown | {self.places: gr.Tabs(selected="experiments")} | self.experiments.retell(None, language)
 
-    def _speak(self, raw: object, configuration: link.Configuration, shown: Any, score: object) -> dict[Any, Any]:
+    def _speak(self, raw: object, configuration: link.Configuration, opened: Opened, shown: Any, score: object) -> dict[Any, Any]:
         """Everything on the page in the other language; the conversation stays as it was spoken."""
         language = link.parse_language(raw)
         return (
             self.localized.updates(language)
             | self.experiments.describe(configuration, language)
             | self.experiments.retell(shown, language, score)
+            | self.experiments.respeak(opened, configuration, language)
             | {self.stored: language}
         )
 

@@ -36,10 +36,20 @@ _AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visi
 
 @dataclass(frozen=True)
 class Opened:
-    """The configuration that the widgets were last built from. `times` makes opening the same one again a change."""
+    """What the widgets were last built from. `times` makes opening the same configuration again a change."""
 
     configuration: Configuration
+    language: Language
     times: int = 0
+
+    @property
+    def mark(self) -> str:
+        """Differs where the widgets have to be built anew."""
+        return f"{self.language} {self.times}"
+
+    def spoken(self, configuration: Configuration, language: Language) -> Opened:
+        """The widgets in another language, with the values that they have now; nothing changes before there are any."""
+        return replace(self, configuration=configuration, language=language) if self.times and language != self.language else self
 
 
 class DemoTab:
@@ -62,7 +72,8 @@ class DemoTab:
         self.gallery = Gallery(demos, knowledge.topics)
         demo = next(iter(demos.values()))
         first = link.of_preset(demo, demo.default_preset)
-        self.opened = gr.State(Opened(first))
+        self.opened = gr.State(Opened(first, localized.initial))
+        self.mark = gr.Textbox(self.opened.value.mark, elem_classes="never-shown")  # states do not report a change by an unqueued event
         self.configuration = gr.State(first)
         self.shown = gr.State(None)
         self.stopped = gr.State(None)
@@ -116,16 +127,16 @@ class DemoTab:
             gr.Radio, "presets", value=first.preset, choices=_preset_choices(demo, language), interactive=True, elem_classes="pills"
         )
         self.preset_note = gr.Markdown(demo.presets[first.preset].note[language], elem_classes="quiet")
-        triggers = [self.blocks.load, self.opened.change, self.language.change]
-        gr.render(inputs=[self.configuration, self.language], triggers=triggers, queue=False)(self._render_parameters)
+        # One trigger: widgets that are built twice would drop what is typed into the first ones.
+        gr.render(inputs=self.opened, triggers=[self.mark.change], queue=False)(self._render_parameters)
         self.device = self.localized.worded(gr.Radio, "device", choices=[], interactive=True, elem_id="device")
         self.seed = self.localized.worded(
             gr.Number, "seed", value=0, minimum=0, maximum=LARGEST_SEED, precision=0, interactive=True, elem_id="seed"
         )
 
-    def _render_parameters(self, configuration: Configuration, language: Language) -> None:
-        with self._rendering:  # the page's first events render at the same time, and gradio counts its events while others are being added
-            self._build_parameters(configuration, language)
+    def _render_parameters(self, opened: Opened) -> None:
+        with self._rendering:  # visitors render at the same time, and gradio counts its events while others are being added
+            self._build_parameters(opened.configuration, opened.language)
 
     def _build_parameters(self, configuration: Configuration, language: Language) -> None:
         demo = self.demos[configuration.demo_id]
@@ -208,10 +219,12 @@ class DemoTab:
 
     def open(self, configuration: Configuration, opened: Opened, language: Language) -> dict[Any, Any]:
         """Updates that show a configuration afresh, its stage empty."""
+        opened = Opened(configuration, language, opened.times + 1)
         return self.describe(configuration, language) | {
             self.gallery_view: gr.update(visible="hidden"),
             self.experiment_view: gr.update(visible=True),
-            self.opened: Opened(configuration, opened.times + 1),
+            self.opened: opened,
+            self.mark: opened.mark,
             self.configuration: configuration,
             self.seed: configuration.seed,
             self.guess: gr.update(**_prediction(self.demos[configuration.demo_id], configuration, language), value=None),
@@ -228,6 +241,7 @@ class DemoTab:
             *views,
             *self.described,
             self.opened,
+            self.mark,
             self.configuration,
             self.seed,
             self.stage,
@@ -235,6 +249,11 @@ class DemoTab:
             self.run_button,
             self.stop_button,
         ]
+
+    def respeak(self, opened: Opened, configuration: Configuration, language: Language) -> dict[Any, Any]:
+        """The parameters in another language."""
+        opened = opened.spoken(configuration, language)
+        return {self.opened: opened, self.mark: opened.mark}
 
     def retell(self, shown: Shown | None, language: Language, score: object = None) -> dict[Any, Any]:
         """Stage and gallery in another language."""
