@@ -22,7 +22,7 @@ from demos.core.parameters import Parameters, choice, flag, integer, mode_choice
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import SGD, Adam, cross_entropy, error_rate
 from demos.core.statistics import mean_and_band, mean_and_spread, ratio_interval
-from demos.core.text import Text, same
+from demos.core.text import Text, joined, same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -356,7 +356,7 @@ def _judge_unit(p: Activations, norms: Tensor, typical: Tensor, means: Tensor, s
     )
     measured = Figure(Text("输入 0 处 sigmoid 的梯度", "Sigmoid's gradient at input 0"), float(at_zero.mean()), None, "×")
     status: Status = "reproduced" if holds else "not_at_this_scale"
-    explanation = Text(why.zh + rest.zh + scaled.zh, why.en + rest.en + scaled.en)
+    explanation = why + rest + scaled
     return measured, Outcome(Verdict(status, measured, published, NIELSEN, explanation), _size(s))
 
 
@@ -640,7 +640,7 @@ def _judge_dying(
         "学习率设得太高时，网络中可能多达 40% 的单元死亡；学习率合适时少见",
         "as much as 40 % of the network can be dead if the learning rate is too high; with a proper rate it is rarer",
     )
-    explanation = Text("".join(part.zh for part in parts), "".join(part.en for part in parts))
+    explanation = joined(parts)
     answer = {(False, False): "neither", (True, False): "leaky", (False, True): "gelu", (True, True): "both"}[leaky < SAFE, gelu < SAFE]
     status = effect_status(mean, mean - (spread or 0.0), 0, 40) if math.isfinite(mean) else "not_at_this_scale"
     return tuple(figures), Outcome(Verdict(status, figures[0], published, CS231N, explanation), answer)

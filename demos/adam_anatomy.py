@@ -354,7 +354,7 @@ def _explain_valley(p: Anatomy, status: Status, figures: Sequence[Figure], exact
             f"In the first step m̂ = g and v̂ = g², so its length is lr·|g|/(|g|+ε); that holds over 18 decades, and only where |g| comes near ε = {p.epsilon:g} is the step shorter. "
             f"So a factor in the loss leaves Adam's path alone, while for SGD it is another learning rate. By hand and by torch differ by {max(gap, 1e-16):.1g} learning rates at most.",
         )
-    return Text(told.zh + why.zh, told.en + why.en)
+    return told + why
 
 
 # ---- after a silence -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, Chart, Line, LineChart, Role, Rule
-from demos.core.datasets import Dataset, load_digits_or_own
+from demos.core.datasets import Dataset, load_digits_or_own, shuffles
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.own_data import own_data
@@ -21,7 +21,7 @@ from demos.core.parameters import Parameters, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import SGD, StackedMLP, cross_entropy, diverged_as_infinite, error_rate
 from demos.core.statistics import interval, log_spaced, mean_and_band, mean_and_spread, thinned
-from demos.core.text import Text
+from demos.core.text import Text, joined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,7 +131,7 @@ class _Rows:
     def split(p: Batches, data: Dataset, generator: torch.Generator) -> _Rows:
         x, y = torch.cat([data.train_x, data.test_x])[:POOL], torch.cat([data.train_y, data.test_y])[:POOL]
         held_out = len(y) * 5 // 18
-        order = torch.stack([torch.randperm(len(y), generator=generator) for _ in range(p.seeds)])
+        order = shuffles(len(y), p.seeds, generator)
         return _Rows(x, y, order[:, held_out:][:, : p.samples], order[:, :held_out], data.classes)
 
 
@@ -167,7 +167,7 @@ class _Run:
         losses = []
         while self.done < target:
             if not self._order.shape[1]:  # a new epoch: every seed shuffles its rows
-                shuffled = torch.stack([torch.randperm(self.count, generator=self._generator) for _ in range(self.p.seeds)])
+                shuffled = shuffles(self.count, self.p.seeds, self._generator)
                 self._order = self.rows.train.gather(1, shuffled)
             batch, self._order = self._order[:, : self.size].repeat(len(self.rates), 1).to(self.device), self._order[:, self.size :]
             loss, gradients = self.network.gradients(self.rows.x[batch], self.rows.y[batch])
@@ -385,7 +385,7 @@ def _explain_epochs(p: Batches, runs: Sequence[_Run], figures: Sequence[Figure],
             "放大学习率在这里没有帮助：要么学习率不变也已训练到位，要么放大后反而不稳。",
             "A larger rate is no help here: either the same rate is enough to finish training, or the larger one is unsteady.",
         )
-    return Text(told.zh + why.zh, told.en + why.en)
+    return told + why
 
 
 def _judge_steps(p: Batches, runs: Sequence[_Run], errors: Sequence[Tensor], losses: Tensor) -> tuple[tuple[Figure, ...], Outcome]:
@@ -456,7 +456,7 @@ def _explain_steps(p: Batches, runs: Sequence[_Run], figures: Sequence[Figure], 
         "The paper trains with Adam, batch 256 against 10 % of the data, without a limit of epochs; its own fully connected network on MNIST is only 0.22 points apart, too little for these test rows.",
     )
     parts = (told, found, line, note)
-    return Text("".join(part.zh for part in parts), "".join(part.en for part in parts))
+    return joined(parts)
 
 
 # ---- prediction, code, demo ------------------------------------------------------------------------------------------

@@ -428,7 +428,7 @@ def _explain_product(p: Benchmark, products: Products, speeds: Sequence[float], 
             f"逐个元素的 Python 循环只有 {python:.2g}；逐元素加法 {add:.2g}，因为每次运算要搬 8 字节，受限于内存。",
             f"One Python operation at a time gives {python:.2g}; element-wise addition {add:.2g}, as it moves 8 bytes for each operation and waits for memory. ",
         )
-        speed = Text(speed.zh + slow.zh, speed.en + slow.en)
+        speed = speed + slow
     if p.half:
         parts = [
             f"{series.name.en.rpartition(' ')[2]} {series.medians()[-1] / 1e9:.3g} (n = {series.x[-1]:g})"
@@ -441,7 +441,7 @@ def _explain_product(p: Benchmark, products: Products, speeds: Sequence[float], 
             + ", ".join(parts)
             + ". Fewer bits are faster only where the hardware has units for them; without, they can be slower. ",
         )
-        speed = Text(speed.zh + half.zh, speed.en + half.en)
+        speed = speed + half
     alone = Text(
         "这里只有一个设备（单线程），没有加速器可比；上面的对比说明了为什么要成批地算。",
         "There is only one device here (on one thread) and no accelerator to compare with; the comparisons above show why work is done in bulk.",
@@ -451,7 +451,7 @@ def _explain_product(p: Benchmark, products: Products, speeds: Sequence[float], 
             "设备之间的倍数见数值表：只对这台机器、这一刻有效。",
             "The table has the ratios between devices: they hold for this machine and this minute.",
         )
-    return Text(count.zh + speed.zh + alone.zh, count.en + speed.en + alone.en)
+    return count + speed + alone
 
 
 # ---- a training step -------------------------------------------------------------------------------------------------
@@ -569,9 +569,7 @@ def judge_step(p: Benchmark, lines: Sequence[Series]) -> tuple[tuple[Figure, ...
             f"{main.device} is {ratio[0]:.2g} times as fast as {lines[1].device} at batch 1 and {ratio[1]:.2g} times at the largest.",
         )
     answer = "flat" if mean < 4 else "some" if mean < 20 else "most" if mean < largest / 2 else "full"
-    return tuple(figures), Outcome(
-        Verdict(status, figures[0], published, NVIDIA, Text(found.zh + why.zh + rest.zh, found.en + why.en + rest.en)), answer
-    )
+    return tuple(figures), Outcome(Verdict(status, figures[0], published, NVIDIA, found + why + rest), answer)
 
 
 # ---- prediction, code, demo ------------------------------------------------------------------------------------------

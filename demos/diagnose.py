@@ -21,8 +21,8 @@ from demos.core.pace import Pace
 from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import SGD, StackedMLP, cross_entropy
-from demos.core.statistics import mean_and_band, mean_and_spread, thinned
-from demos.core.text import Text, same
+from demos.core.statistics import mean_and_band, mean_and_spread, share_interval, thinned
+from demos.core.text import Text, joined, same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -343,17 +343,9 @@ def diagnose(signs: Signs, classes: int) -> str:
     return next((fault for fault, fits in rules.items() if fits), "none")
 
 
-def share_interval(right: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share; unlike the mean's ± it keeps a width where all are right."""
-    z = 1.959964
-    share, scale = right / count, 1 + z * z / count
-    middle, half = (share + z * z / (2 * count)) / scale, z / scale * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def judge(right: int, count: int) -> Status:
     """Reproduced: the interval of the share named rightly lies above DeepFD's 52 %. Same direction: above the 27 % of the best earlier tool."""
-    low, _ = share_interval(right, count)
+    low = share_interval(right, count)[1]
     return "reproduced" if low > PUBLISHED else "same_direction" if low > EARLIER else "not_at_this_scale"
 
 
@@ -508,7 +500,7 @@ def _over_steps(p: Diagnose, panel: _Panel, looks: Sequence[Look], *levels: Line
     ):  # fmt: skip
         for (name, field, layer), role in zip(panel.series, roles, strict=True):
             values = [getattr(look, field)[runs] if layer is None else getattr(look, field)[runs, layer] for look in looks]
-            lines += [_line(Text(whose.zh + name.zh, whose.en + name.en), cast(Role, role), looks, values, panel.y)] if looks else []
+            lines += [_line(whose + name, cast(Role, role), looks, values, panel.y)] if looks else []
     told = [(line.name, _say(list(line.y)[-1])) for line in lines]
     summary = Text("，".join(f"{name.zh} {value}" for name, value in told), ", ".join(f"{name.en} {value}" for name, value in told))
     return LineChart(panel.title, Axis(STEP, low=0, high=p.steps), panel.y, (*lines, *levels), _now(looks, summary))
@@ -583,9 +575,7 @@ def _sign_figures(ours: Sequence[Signs], reference: Sequence[Signs]) -> tuple[Fi
     for name, label in _FIGURES.items():
         scale, unit = (100, "%") if name in _PERCENT else (1, "")
         for runs, whose in ((ours, Text("", "")), (reference, Text("（参照）", " (reference)"))):
-            figures.append(
-                Figure(Text(label.zh + whose.zh, label.en + whose.en), *mean_and_spread([scale * getattr(s, name) for s in runs]), unit)
-            )
+            figures.append(Figure(label + whose, *mean_and_spread([scale * getattr(s, name) for s in runs]), unit))
     return tuple(figures)
 
 
@@ -598,7 +588,7 @@ def _conclude(p: Diagnose, fault: str, ours: Sequence[Signs], reference: Sequenc
     """The verdict by `judge`, and the right answer: the fault if it was hidden, else the panel where the rules found it most often."""
     named = Counter(diagnose(signs, classes) for signs in ours)
     right, usual = named[fault], named.most_common(1)[0][0]
-    low, high = share_interval(right, len(ours))
+    _, low, high = share_interval(right, len(ours))
     wrong = [(name, count) for name, count in named.most_common() if name != fault]
     values = _medians(ours) | _medians(reference, "ref_") | _built_in(p, fault, classes)
     rules = Text(
@@ -613,7 +603,7 @@ def _conclude(p: Diagnose, fault: str, ours: Sequence[Signs], reference: Sequenc
         parts.append(_STUCK)
     share = Figure(Text("规则说对的比例", "Share named rightly by the rules"), 100 * right / len(ours), 50 * (high - low), "%")
     verdict = Verdict(
-        judge(right, len(ours)), share, _PUBLISHED, DEEPFD, _joined([*parts, _EASIER if right / len(ours) > PUBLISHED else _HARDER])
+        judge(right, len(ours)), share, _PUBLISHED, DEEPFD, joined([*parts, _EASIER if right / len(ours) > PUBLISHED else _HARDER])
     )
     return Outcome(verdict, fault if p.fault == "hidden" else _PANEL[usual])
 
@@ -639,10 +629,6 @@ def _missed(p: Diagnose, usual: str, values: dict[str, str]) -> Text:
         "规则按次序判断，前面的会盖过后面的；界限又是按数字数据、三层网络和整份故障想的，换了设置未必合适：读数要对照健康的参照来看。",
         "The rules go in order, and an early one may hide a later; their limits were thought out for the digits, three hidden layers and whole faults, and may not fit other settings: read the curves beside a healthy reference.",
     )
-
-
-def _joined(parts: Sequence[Text]) -> Text:
-    return Text("".join(part.zh for part in parts), " ".join(part.en.strip() for part in parts))
 
 
 # ---- all faults ------------------------------------------------------------------------------------------------------
@@ -684,9 +670,9 @@ def _all_charts(p: Diagnose, looks: Sequence[Look], named: Sequence[Sequence[str
         Text("说对", "right"),
         "first",
         x,
-        [100 * right / total for right in rights],
-        [100 * low for low, _ in bands],
-        [100 * high for _, high in bands],
+        [100 * share for share, _, _ in bands],
+        [100 * low for _, low, _ in bands],
+        [100 * high for _, _, high in bands],
     )
     accuracy = (
         [mean_and_spread([100 * a for a in looks[-1].test_accuracy[i * p.seeds : (i + 1) * p.seeds].tolist()]) for i in range(len(FAULTS))]
@@ -726,7 +712,7 @@ def _all_charts(p: Diagnose, looks: Sequence[Look], named: Sequence[Sequence[str
 def _conclude_all(p: Diagnose, rights: Sequence[int], named: Sequence[str], last: Look) -> tuple[tuple[Figure, ...], Outcome]:
     """The verdict by `judge` over all runs, and which faults pass unnoticed and what they cost."""
     total, right = len(named), rights[-1]
-    low, high = share_interval(right, total)
+    _, low, high = share_interval(right, total)
     share = Figure(Text("规则说对的比例", "Share named rightly by the rules"), 100 * right / total, 50 * (high - low), "%")
     diagonal = {fault: row[i] for i, (fault, row) in enumerate(zip(FAULTS, _confusion(p, named), strict=True))}
     accuracies = dict(zip(FAULTS, (100 * last.test_accuracy).view(len(FAULTS), -1).tolist(), strict=True))
@@ -748,7 +734,7 @@ def _conclude_all(p: Diagnose, rights: Sequence[int], named: Sequence[str], last
         share,
         _PUBLISHED,
         DEEPFD,
-        _joined([count, _unnoticed(p, diagonal, change), _EASIER if right / total > PUBLISHED else _HARDER]),
+        joined([count, _unnoticed(p, diagonal, change), _EASIER if right / total > PUBLISHED else _HARDER]),
     )
     return (share, *figures), Outcome(outcome, "few" if 5 * right < 2 * total else "some" if 5 * right < 4 * total else "most")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, BarChart, Bars, Chart, Image, ImageGrid, Line, LineChart, Role
-from demos.core.datasets import Dataset, load_digits_or_own
+from demos.core.datasets import Dataset, load_digits_or_own, moved
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.own_data import own_data
@@ -78,12 +78,6 @@ HINTON = Source(
 
 
 # ---- teacher and students --------------------------------------------------------------------------------------------
-
-
-def moved(images: Tensor) -> Tensor:
-    """Flattened square images (N, 64), 0 where empty, moved by −1, 0 or 1 pixel each way: (9, N, 64). Number 4 is not moved."""
-    square = torch.nn.functional.pad(images.view(-1, SIDE, SIDE), (1, 1, 1, 1))
-    return torch.stack([square[:, i : i + SIDE, j : j + SIDE].reshape(len(images), -1) for i in range(3) for j in range(3)])
 
 
 class _Teacher:
@@ -386,7 +380,7 @@ def _explain_errors(p: Distillation, errors: Sequence[float], unlearnt: float, s
         "论文里学生与教师用同一批 6 万张图，这里学生只有其中一部分（可用滑块改）。",
         "In the paper student and teacher have the same 60,000 images; here a student has some of them (see the slider).",
     )
-    return Text(found.zh + why.zh + scaled.zh, found.en + why.en + scaled.en)
+    return found + why + scaled
 
 
 def _judge_unseen(p: Distillation, teacher: float, before: Tensor, after: Tensor, bias: Tensor, errors: Tensor) -> tuple[tuple[Figure, ...], Outcome]:  # fmt: skip
@@ -427,7 +421,7 @@ def _judge_unseen(p: Distillation, teacher: float, before: Tensor, after: Tensor
         "论文按测试集挑偏置，这里按教师的训练图挑，没有动用测试图；论文有 6 万张图和更宽的学生。",
         "The paper chose the bias on the test set; here it is chosen on the teacher's training images. The paper had 60,000 images and wider students.",
     )
-    explanation = Text(found.zh + why.zh + scaled.zh, found.en + why.en + scaled.en)
+    explanation = found + why + scaled
     answer = "most" if mean >= MOST else "some" if mean >= 20 else "none"
     return figures, Outcome(Verdict(status, figures[0], published, HINTON, explanation), answer)
 

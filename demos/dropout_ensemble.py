@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, Line, LineChart, Role
-from demos.core.datasets import Dataset, load_digits_or_own
+from demos.core.datasets import Dataset, load_digits_or_own, shuffles
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.own_data import own_data
@@ -140,13 +140,13 @@ def _train(
     """
     images, labels, device = digits.train_x, digits.train_y, digits.train_x.device
     counts = counts.clamp_max(len(labels))  # a table of one's own may hold fewer rows
-    shuffles = torch.stack([torch.randperm(len(labels), generator=generator) for _ in range(p.seeds)])
+    orders = shuffles(len(labels), p.seeds, generator)
     optimizers = [SGD(network, [p.lr] * network.count, momentum=0.9) for network in networks]
     for step in range(1, p.steps + 1):
         losses = []
         for network, optimizer in zip(networks, optimizers, strict=True):
             drawn = (torch.rand(network.count, BATCH, generator=generator) * counts[: network.count, None]).long()
-            batch = shuffles.repeat(network.count // p.seeds, 1).gather(1, drawn).to(device)  # (K, B)
+            batch = orders.repeat(network.count // p.seeds, 1).gather(1, drawn).to(device)  # (K, B)
             masks = network.draw_masks(BATCH, generator) if bool(network.dropout.any()) else None
             loss, gradients = network.gradients(images[batch], labels[batch], masks)
             optimizer.step(gradients)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, Chart, Image, ImageGrid, Line, LineChart, Role, Rule
-from demos.core.datasets import Dataset, load_digits_or_own
+from demos.core.datasets import Dataset, load_digits_or_own, shuffles
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.own_data import own_data
@@ -229,7 +229,7 @@ def run(p: Rate, device: torch.device, generator: torch.Generator) -> Iterator[S
     if p.task == "input" and not p.data:
         digits = data.train_x[:SHOWN].cpu()
         pictures = torch.stack([digits * (torch.rand(digits.shape, generator=generator) >= drop) for drop in (1 - p.p, p.p)])
-    order = torch.stack([torch.randperm(len(data.train_x), generator=generator)[: p.samples] for _ in range(p.seeds)])
+    order = shuffles(len(data.train_x), p.seeds, generator, p.samples)
     samples = (data.train_x[order.to(device)], data.train_y[order.to(device)])
     fixed = Sweep(p, data, generator, widen=False)
     wider = Sweep(p, data, generator, widen=True) if p.task != "input" else None
@@ -407,7 +407,7 @@ def _explain_limits(p: Rate, results: Results, shape: Shape) -> Text:
             f"泛化差距只有 {gap:.2g} 个百分点，过拟合本来就轻；掩码的噪声让学习变慢，{p.steps} 步之内没有补回来。",
             f"The gap is only {gap:.2g} points, so there is little overfitting to begin with; the masks' noise slows learning, and {p.steps} steps do not make up for that.",
         )
-    return Text(found.zh + why.zh, found.en + why.en)
+    return found + why
 
 
 # ---- prediction, code, demo ------------------------------------------------------------------------------------------

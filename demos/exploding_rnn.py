@@ -397,7 +397,7 @@ def _explain_train(p: ExplodingRnn, explodes: bool, growth: float, late: Tensor,
             f"At the start the gradient becomes {growth:.2g} times as large over {p.length} steps back, so nothing explodes: {why.en}. With and without clipping the late loss "
             f"is {clipped_loss:.2g} and {plain:.2g}. ",
         )
-    return Text(what.zh + rang.zh, what.en + rang.en)
+    return what + rang
 
 
 # ---- the condition, over many random matrices ------------------------------------------------------------------------

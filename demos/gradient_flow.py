@@ -22,7 +22,7 @@ from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import error_rate
 from demos.core.statistics import interval, mean_and_spread, thinned
-from demos.core.text import Text, same
+from demos.core.text import Text, joined, same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -593,7 +593,7 @@ def _mean(norms: Sequence[float]) -> float:
 
 
 def _join(*texts: Text) -> Text:
-    return Text("".join(text.zh for text in texts), " ".join(text.en for text in texts if text.en))
+    return joined(texts)
 
 
 def _told_errors(p: GradientFlow, recipes: Sequence[Recipe], errors: Tensor, history: History) -> Text:

@@ -354,7 +354,7 @@ def _explain_constant(p: Initialization, lowest: float, largest: float, errors: 
     )
     if p.noise == 0:
         broken = Text("这里噪声是 0，“常数+噪声”就是常数。", "The noise is 0 here, so that start is the constant one.")
-    return Text(kept.zh + zeros.zh + broken.zh, kept.en + zeros.en + broken.en)
+    return kept + zeros + broken
 
 
 def judge_zero(errors: Tensor) -> tuple[tuple[Figure, ...], Outcome]:
@@ -606,7 +606,7 @@ def _explain_depth(
         )
     else:
         more = Text("与论文不同：宽度只有几十，只训练几百步。", "Unlike the paper: a few dozen units a layer and a few hundred steps.")
-    return Text(found.zh + why.zh + more.zh, found.en + why.en + more.en)
+    return found + why + more
 
 
 # ---- prediction, code, demo ------------------------------------------------------------------------------------------

@@ -353,7 +353,7 @@ def _explain_shift(p: KernelParity, means: Sequence[float], spread: float, statu
             note.zh + "这一次至少有一组的平均值离理论较远：重复次数太少，或层数太少。",
             note.en + " This time at least one stack lies far from theory: too few draws, or too few layers.",
         )
-    return Text(why.zh + note.zh, why.en + note.en)
+    return why + note
 
 
 # ---- stride 2 --------------------------------------------------------------------------------------------------------

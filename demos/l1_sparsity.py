@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, BarChart, Bars, Chart, Line, LineChart, Role, Rule
-from demos.core.datasets import load_digits_or_own
+from demos.core.datasets import load_digits_or_own, shuffles
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.own_data import own_data
@@ -120,7 +120,7 @@ class Problem:
 def load(p: Sparsity, device: torch.device, generator: torch.Generator) -> Problem:
     data = load_digits_or_own(p.data, device, generator=generator)
     train, test = (torch.cat([x, torch.ones_like(x[:, :1])], 1) for x in (data.train_x, data.test_x))
-    drawn = torch.stack([torch.randperm(len(train), generator=generator)[: p.samples] for _ in range(p.seeds)]).to(device)
+    drawn = shuffles(len(train), p.seeds, generator, p.samples).to(device)
     x, y = train[drawn], data.train_y[drawn]
     # The cross-entropy's second derivative by the logits is at most ½, so by the weights it is at most ½ λmax(XᵀX/N).
     curvature = torch.linalg.eigvalsh((x.transpose(1, 2) @ x / x.shape[1]).cpu().double())[:, -1].float().to(device) / 2
@@ -441,7 +441,7 @@ def _explain_zeros(p: Sparsity, share: dict[str, float], state: State, move: flo
         )  # fmt: skip
     elif share["prox"] < share["exact"] - 3:
         note = Text(f"精确最小点有 {share['exact']:.3g}%：近端步还没收敛。", f"The exact minimum has {share['exact']:.3g} %: the proximal step has not converged yet.")  # fmt: skip
-    return Text(found.zh + note.zh, found.en + note.en)
+    return found + note
 
 
 def _explain_pruning(lead: list[float], zeros: float, state: State) -> Text:
@@ -463,7 +463,7 @@ def _explain_pruning(lead: list[float], zeros: float, state: State) -> Text:
             "剪掉的权重合起来已不可忽略，又没有微调；L1 则在训练中就让留下的权重适应了。",
             "What is pruned away adds up, and nothing is fine-tuned; under L1 the weights that stay have adapted in training.",
         )
-    return Text(found.zh + why.zh, found.en + why.en)
+    return found + why
 
 
 def _explain_noise(p: Sparsity, kept: float, share: dict[str, float], noise: float) -> Text:
@@ -481,7 +481,7 @@ def _explain_noise(p: Sparsity, kept: float, share: dict[str, float], noise: flo
             f"To rest at 0 a weight needs every step's gradient to be within λ = {p.lam:g}; the noise of a batch's gradient has a standard deviation of {noise:.2g}, {noise / p.lam:.2g} times λ, and keeps pushing some off. "
             "Remedies: larger batches, or a threshold on the average gradient, as in RDA and FTRL.",
         )  # fmt: skip
-    return Text(found.zh + why.zh, found.en + why.en)
+    return found + why
 
 
 # ---- prediction, code, demo ------------------------------------------------------------------------------------------

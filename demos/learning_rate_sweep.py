@@ -391,7 +391,7 @@ def _judge_network(p: Rates, ratios: Sequence[float], rates: Sequence[float]) ->
             "the optimum is usually within a factor of two of the largest rate that converges",
         ),
         SMITH,
-        Text(found.zh + why.zh, found.en + why.en),
+        found + why,
     )
     answer = "unclear" if math.isinf(mean) else "cliff" if mean <= 2 else "near" if mean <= 5 else "far"
     return Outcome(verdict, answer)
@@ -598,7 +598,7 @@ def _judge_range_test(ratios: Sequence[float]) -> Outcome:
             "take the turning point as the upper bound and 1/3 or 1/4 of it as the lower; the optimum lies between",
         ),
         SMITH,
-        Text(reasons[where].zh + note.zh, reasons[where].en + note.en),
+        reasons[where] + note,
     )
     return Outcome(verdict, where)
 

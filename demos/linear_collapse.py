@@ -22,7 +22,7 @@ from demos.core.parameters import Parameters, choice, integer, real
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import Adam, StackedMLP, error_rate
 from demos.core.statistics import interval, mean_and_band, mean_and_spread
-from demos.core.text import Text, same
+from demos.core.text import Text, joined, same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -373,7 +373,7 @@ def _explain(p: Collapse, errors: Mapping[str, Sequence[float]], apart: float) -
         line,
         _explain_clouds(p, linear, relu) if _line_is_best(p) else _explain_relu(linear, relu),
     )
-    return Text("".join(text.zh for text in told), " ".join(text.en for text in told))
+    return joined(told)
 
 
 def _explain_clouds(p: Collapse, linear: float, relu: float) -> Text:

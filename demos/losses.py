@@ -504,7 +504,7 @@ def _explain_line(p: Losses, ratio: float, each: Sequence[float], spoilt: bool) 
             "在这个比例和距离下结果与常见情形不同：坏行太多、太少，或离得不够远。",
             "At this share and distance it comes out otherwise than usual: too many spoilt rows, too few, or not far enough off.",
         )
-    return Text(found.zh + why.zh, found.en + why.en)
+    return found + why
 
 
 # ---- a logit ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, BarChart, Bars, Chart, Grid, Line, LineChart, PlaneChart, Points, Role, Rule
-from demos.core.datasets import load_digits_or_own
+from demos.core.datasets import load_digits_or_own, shuffles
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.own_data import own_data
@@ -21,8 +21,8 @@ from demos.core.pace import Pace
 from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import Adam, StackedMLP, cross_entropy, diverged_as_infinite, error_rate
-from demos.core.statistics import interval, mean_and_band, mean_and_spread, ratio_interval
-from demos.core.text import Text, same
+from demos.core.statistics import exponent, interval, mean_and_band, mean_and_spread, ratio_interval, share_interval
+from demos.core.text import Text, joined, same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -190,7 +190,7 @@ def _run_labels(p: Memorization, device: torch.device, generator: torch.Generato
     chance = 100 / data.classes
     yield Snapshot(0, Text("就绪", "Ready"), _label_charts(p, seen, shares, chance))
     count = min(p.samples, len(data.train_y))
-    picked = torch.stack([torch.randperm(len(data.train_y), generator=generator)[:count] for _ in range(p.seeds)])
+    picked = shuffles(len(data.train_y), p.seeds, generator, count)
     labels = corrupted(data.train_y.cpu()[picked], data.classes, shares, generator).flatten(0, 1).to(device)  # (shares · S, N)
     x = data.train_x[picked.to(device)].repeat(SHARES, 1, 1)
     network = StackedMLP((data.features, p.width, data.classes), list(range(p.seeds)) * SHARES, generator, device=device)
@@ -247,7 +247,7 @@ def result_labels(
     )
     train, test, true_train, true_test = (figures[name].value for name in ("train-noisy", "test-noisy", "train-true", "test-true"))
     told = [_diverged(p)] if broken else _told_labels(p, train, test, true_train, true_test, chance, weights, count)
-    return tuple(figures.values()), Outcome(Verdict(status, figures["train-noisy"], published, ZHANG, _joined(told)), answer)
+    return tuple(figures.values()), Outcome(Verdict(status, figures["train-noisy"], published, ZHANG, joined(told)), answer)
 
 
 # fmt: off
@@ -283,19 +283,7 @@ def _diverged(p: Memorization) -> Text:
     )
 
 
-def _joined(texts: Sequence[Text]) -> Text:
-    return Text("".join(text.zh for text in texts), " ".join(text.en for text in texts))
-
-
 # ---- XOR -------------------------------------------------------------------------------------------------------------
-
-
-def share_interval(successes: int, count: int) -> tuple[float, float, float]:
-    """A share in percent and the ends of its 95 % interval (Wilson's), which also holds for 0 or all of `count`."""
-    share, z = successes / count, 1.96
-    centre, scale = share + z * z / (2 * count), 1 + z * z / count
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return 100 * share, 100 * max(0.0, (centre - half) / scale), 100 * min(1.0, (centre + half) / scale)
 
 
 @dataclass
@@ -319,7 +307,7 @@ class _Xor:
 
 def _xor_charts(p: Memorization, xor: _Xor, step: int) -> tuple[Chart, ...]:
     losses, solved = xor.state()
-    shares = [share_interval(int(row.sum()), p.starts) for row in solved]
+    shares = [_percent(int(row.sum()), p.starts) for row in solved]
     row = xor.widths.index(2) if 2 in xor.widths else 0
     name = Text(f"{xor.widths[row]} 个单元", f"{xor.widths[row]} units" if xor.widths[row] > 1 else "1 unit")
     start = row * p.starts + int(solved[row + 1].int().argmax())
@@ -385,6 +373,10 @@ def _run_xor(p: Memorization, device: torch.device, generator: torch.Generator) 
     yield Snapshot(1, Text("完成", "Done"), _xor_charts(p, xor, p.steps), figures, outcome)
 
 
+def _percent(successes: int, count: int) -> list[float]:
+    return [100 * end for end in share_interval(successes, count)]
+
+
 def judge_xor(p: Memorization, solved: Mapping[int, int]) -> tuple[Status, str]:
     """`solved`: of `starts`, how many found XOR, by the number of hidden units (0: no hidden layer).
 
@@ -392,7 +384,7 @@ def judge_xor(p: Memorization, solved: Mapping[int, int]) -> tuple[Status, str]:
     more. Otherwise not at this scale.
     """
     few = solved[0] + solved.get(1, 0)
-    two = share_interval(solved.get(2, 0), p.starts)
+    two = _percent(solved.get(2, 0), p.starts)
     status: Status = "not_at_this_scale"
     if few == 0 and any(solved.values()):
         status = "reproduced" if two[1] > 1 else "same_direction"
@@ -401,7 +393,7 @@ def judge_xor(p: Memorization, solved: Mapping[int, int]) -> tuple[Status, str]:
 
 def result_xor(p: Memorization, solved: Mapping[int, int]) -> tuple[tuple[Figure, ...], Outcome]:
     status, answer = judge_xor(p, solved)
-    shares = {width: share_interval(found, p.starts) for width, found in solved.items()}
+    shares = {width: _percent(found, p.starts) for width, found in solved.items()}
     names = {width: Text(f"{width} 个隐藏单元", f"{width} hidden units" if width > 1 else "1 hidden unit") for width in solved} | {
         0: Text("无隐藏层", "no hidden layer")
     }
@@ -427,7 +419,7 @@ def result_xor(p: Memorization, solved: Mapping[int, int]) -> tuple[tuple[Figure
             f"两个单元本来足够，但这里没有起点学会：只试到 {most} 个单元、{p.steps} 步，学习率 {p.lr:g}。",
             f"Two units would suffice, but no start with two has learnt it here: up to {most} units were tried, for {p.steps} steps at a learning rate of {p.lr:g}.",
         ))  # fmt: skip
-    return tuple(figures.values()), Outcome(Verdict(status, figures.get(2, figures[most]), published, GOODFELLOW, _joined(told)), answer)
+    return tuple(figures.values()), Outcome(Verdict(status, figures.get(2, figures[most]), published, GOODFELLOW, joined(told)), answer)
 
 
 # ---- a function ------------------------------------------------------------------------------------------------------
@@ -509,10 +501,7 @@ def _run_function(p: Memorization, device: torch.device, generator: torch.Genera
 
 def slopes(widths: Sequence[int], errors: Sequence[Sequence[float]]) -> list[float]:
     """By seed, the slope of log error over log width; errors (widths, S)."""
-    x = [math.log(width) for width in widths]
-    mean = sum(x) / len(x)
-    spread = sum((value - mean) ** 2 for value in x)
-    return [sum((a - mean) * math.log(row[seed]) for a, row in zip(x, errors, strict=True)) / spread for seed in range(len(errors[0]))]
+    return [exponent(widths, [row[seed] for row in errors]) for seed in range(len(errors[0]))]
 
 
 _PLACES = (Text("训练区间内", "inside the range"), Text("区间外", "outside"))
@@ -555,7 +544,7 @@ def result_function(
         "one hidden layer with a non-polynomial activation: wide enough, it approximates any continuous function on a compact set to any accuracy (an error of 0 in the limit)",
     )
     told = [_diverged(p)] if not math.isfinite(inner + outer + first) else _told_function(p, widths, inner, outer, first)
-    return tuple(figures), Outcome(Verdict(status, figures[0], published, LESHNO, _joined(told)), answer)
+    return tuple(figures), Outcome(Verdict(status, figures[0], published, LESHNO, joined(told)), answer)
 
 
 # fmt: off

@@ -547,7 +547,7 @@ def _explain(p: Momentum, best: _Setting, deviation: float, plain: float, ours: 
     elif faster:
         note = Text("这里没有噪声，加速全来自曲率。", " There is no noise here: the whole gain comes from curvature.")
     why = _slowest(p)[1]
-    return Text(told.zh + why.zh + searched.zh + note.zh, told.en + why.en + searched.en + note.en)
+    return told + why + searched + note
 
 
 # ---- with noise ------------------------------------------------------------------------------------------------------
@@ -702,7 +702,7 @@ def _explain_noise(p: Momentum, lost: Sequence[bool], ratios: Sequence[float], s
             f"速度要约 1/(1−β) = {memory:.3g} 步才跟得上，与总步数 {p.steps} 相比不算短，这段滞后就看得出来。",
             f"The velocity takes about 1/(1−β) = {memory:.3g} steps to follow, which is not short beside the {p.steps} steps of the run, so the delay shows.",
         )
-    return Text(found.zh + why.zh, found.en + why.en)
+    return found + why
 
 
 # ---- prediction, code, demo ------------------------------------------------------------------------------------------

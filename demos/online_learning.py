@@ -329,7 +329,7 @@ def _told_stream(p: Online, late: dict[str, list[float]]) -> Text:
             f"Nothing moves, so every old sample helps and the error of refitting falls to 0 like 1/t, while each new sample's noise pushes SGD about, which stays near ησ²/(1−η) = {jitter:.3g} with a "
             "constant rate. Without drift use all the data, or let the rate fall.",
         )
-        return Text(found.zh + why.zh, found.en + why.en)
+        return found + why
     why = Text(
         "旧样本说的是目标过去的位置：全部重拟合把它们一视同仁地平均，越往后越跟不上；固定学习率等于按指数遗忘。" if every > online else
         "漂移太慢（或样本太少），平均掉噪声比忘掉旧样本更要紧，所以全部重拟合没有落后。",
@@ -345,7 +345,7 @@ def _told_stream(p: Online, late: dict[str, list[float]]) -> Text:
             f"SGD 的误差里，长期来看滞后占 {lag:.2g}，抖动占 {jitter:.2g}；最优学习率约为 q/σ，精确是 {best:.2g}，{side.zh}。",
             f"In the long run lag makes {lag:.2g} of SGD's error and noise {jitter:.2g}; the best rate is near q/σ, exactly {best:.2g}: {side.en}.",
         )
-    return Text(found.zh + why.zh + more.zh, found.en + why.en + more.en)
+    return found + why + more
 # fmt: on
 
 
@@ -491,7 +491,7 @@ def _told_regret(p: Online, root: float, constant: float, inverse: float, share:
             f"Nobody can predict a coin: whatever the learner does it expects a loss of 0, and all regret is the √T that the best direction gains in hindsight. The exponents are {constant:.2g} for a "
             f"constant rate and {inverse:.2g} for 1/t: no algorithm changes that, so √T cannot be improved.",
         )
-        return Text(held.zh + more.zh, held.en + more.en)
+        return held + more
     if p.noise == 0:
         more = Text(
             "没有标签噪声，学会之后损失就是 0，遗憾不再增长：这比定理针对的最坏情形容易得多。",
@@ -504,7 +504,7 @@ def _told_regret(p: Online, root: float, constant: float, inverse: float, share:
             f"Noise costs each step in proportion to its rate, so the sum of 1/√t gives √T, a constant rate tends to linear growth (here a power of {constant:.2g}), and 1/t to a logarithm ({inverse:.2g}): "
             "squared loss is strongly convex on average, where the ½ of the worst case can be improved." + (" At finite T the first losses still count, which lowers the exponents a little." if root < 0.5 else ""),
         )
-    return Text(held.zh + more.zh, held.en + more.en)
+    return held + more
 # fmt: on
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, BarChart, Bars, Chart, Line, LineChart, Role, Rule
-from demos.core.datasets import load_digits_or_own
+from demos.core.datasets import load_digits_or_own, shuffles
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.own_data import own_data
@@ -21,7 +21,7 @@ from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import SGD, Adam, Stack, StackedMLP
 from demos.core.statistics import interval, log_spaced, mean_and_band, mean_and_spread
-from demos.core.text import Text, same
+from demos.core.text import Text, joined, same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -217,7 +217,7 @@ class _Race:
         rows = len(self.y)
         test, valid = rows * 5 // 18, rows // 6
         self.train_count = min(p.samples, rows - test - valid)
-        order = torch.stack([torch.randperm(rows, generator=generator) for _ in range(p.seeds)])
+        order = shuffles(rows, p.seeds, generator)
         self.train_rows = order[:, test + valid :][:, : self.train_count]
         self.parts = torch.zeros(3, p.seeds, rows)  # 1 where a row is for training, validation, test
         for part, chosen in zip(self.parts, (self.train_rows, order[:, test : test + valid], order[:, :test]), strict=True):
@@ -485,7 +485,7 @@ def _explain_tuned(p: Sweep, rates: Sequence[Sequence[float]], result: _Result, 
             f"But the best rate of {', '.join(name.en for name in edges)} lies at the edge of its grid, so it is not tuned yet.",
         )
     parts = (told, found, compared, note)
-    return Text("".join(part.zh for part in parts), "".join(part.en for part in parts))
+    return joined(parts)
 
 
 def _explain_shared(p: Sweep, rates: Sequence[Sequence[float]], result: _Result) -> Text:
@@ -507,7 +507,7 @@ def _explain_shared(p: Sweep, rates: Sequence[Sequence[float]], result: _Result)
             f"No ranking made by the rate shows here: at the shared rate the gap is not beyond {MARGIN:g} point, or it is larger after tuning.",
         ),
     }[status]
-    return Text(told.zh + why.zh, told.en + why.en)
+    return told + why
 
 
 # ---- prediction, code, demo ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, BarChart, Bars, Chart, Grid, Line, LineChart, PlaneChart, Points, Role
-from demos.core.datasets import _raw_table
+from demos.core.datasets import raw_table
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.own_data import own_data, read_table
@@ -20,7 +20,7 @@ from demos.core.pace import Pace
 from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import diverged_as_infinite
-from demos.core.statistics import interval, log_spaced, mean_and_band, mean_and_spread, ratio_interval, thinned
+from demos.core.statistics import exponent, interval, log_spaced, mean_and_band, mean_and_spread, ratio_interval, thinned
 from demos.core.text import Text
 
 if TYPE_CHECKING:
@@ -233,13 +233,6 @@ def _plane_charts(p: Preprocessing, race: Race) -> tuple[Chart, ...]:
     )  # fmt: skip
 
 
-def slope(x: Sequence[float], y: Sequence[float]) -> float:
-    """The exponent of a power law: the slope of log y over log x by least squares."""
-    a, b = [math.log(value) for value in x], [math.log(value) for value in y]
-    middle = math.fsum(a) / len(a)
-    return math.fsum((u - middle) * v for u, v in zip(a, b, strict=True)) / math.fsum((u - middle) ** 2 for u in a)
-
-
 def judge_plane(p: Preprocessing, race: Race) -> tuple[tuple[Figure, ...], Outcome]:
     """The exponent of steps over κ, fitted for each draw to its runs with κ ≥ 10. Reproduced: its interval lies within 0.05 of 1, and every run that arrived took
     as many steps as theory says, to within 1. Same direction: the exponent's interval lies above ½. Otherwise, or without a factor of 3 between the
@@ -251,7 +244,7 @@ def judge_plane(p: Preprocessing, race: Race) -> tuple[tuple[Figure, ...], Outco
         off = max([off, *(abs(steps - max(1, math.ceil(theory(kappa) - 1e-6))) for kappa, steps in runs)])
         hard = [run for run in runs if run[0] >= 10]
         if hard and max(hard)[0] > 3 * min(hard)[0]:
-            powers.append(slope(*zip(*hard, strict=True)))
+            powers.append(exponent(*zip(*hard, strict=True)))
     fitted = len(powers) == p.draws
     mean, low, high = interval(powers) if fitted else (0.0, 0.0, 0.0)
     status: Status = "not_at_this_scale"
@@ -304,7 +297,7 @@ class Training:
             table = read_table(p.data, "classes")
             x, y = torch.tensor(table.features, dtype=torch.float64), torch.tensor(table.targets).long()
         else:
-            features, y, _ = _raw_table("breast_cancer")
+            features, y, _ = raw_table("breast_cancer")
             x = features.double()
         orders = [torch.randperm(len(y), generator=generator)[:MOST_ROWS] for _ in range(p.draws)]
         third = len(orders[0]) // 3

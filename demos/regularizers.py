@@ -15,7 +15,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, BarChart, Bars, Chart, Line, LineChart, Role
-from demos.core.datasets import Dataset, load_digits_or_own
+from demos.core.datasets import Dataset, load_digits_or_own, moved, shuffles
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.own_data import own_data
@@ -113,7 +113,7 @@ class Samples:
     """Training samples of each seed (S, N, F), their classes (S, N), and their augmented copies (directions, S, N, F): the digits moved by one pixel each way."""
 
     def __init__(self, p: Regularizers, data: Dataset, generator: torch.Generator) -> None:
-        order = torch.stack([torch.randperm(len(data.train_x), generator=generator)[: p.samples] for _ in range(p.seeds)])
+        order = shuffles(len(data.train_x), p.seeds, generator, p.samples)
         order = order.to(data.train_x.device)
         self.x, self.y, self.count = data.train_x[order], data.train_y[order], order.shape[1]
         self.strength, self.moved = p.strength, None if p.data else shifted(data.train_x)[:, order]
@@ -131,9 +131,7 @@ class Samples:
 def shifted(x: Tensor) -> Tensor:
     """Digits x (N, 64) moved by a pixel to the right, left, down and up (4, N, 64); what comes in is background, the darkest value of each pixel."""
     dark = x.amin(0)
-    images = torch.nn.functional.pad((x - dark).view(-1, 8, 8), (1, 1, 1, 1))
-    corners = ((1, 0), (1, 2), (0, 1), (2, 1))  # where the window of 8×8 begins: to the right is one to the left
-    return torch.stack([images[:, row : row + 8, column : column + 8].flatten(1) for row, column in corners]) + dark
+    return moved(x - dark)[[3, 5, 1, 7]] + dark
 
 
 class Stack:

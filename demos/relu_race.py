@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, BarChart, Bars, Chart, Line, LineChart, Role
-from demos.core.datasets import load_digits
+from demos.core.datasets import load_digits, shuffles
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict, effect_status
 from demos.core.lazy import torch
 from demos.core.pace import Pace
@@ -269,7 +269,7 @@ def run(p: ReluRace, device: torch.device, generator: torch.Generator) -> Iterat
     data = load_digits(generator=generator)
     x, y = data.train_x * p.pixels, data.train_y
     race = _Race(p, device, generator)
-    probe = torch.stack([torch.randperm(len(y), generator=generator)[:PROBE] for _ in range(p.runs)])
+    probe = shuffles(len(y), p.runs, generator, PROBE)
     probe_x, probe_y = x[probe].to(device), y[probe].to(device)
     errors = [race.errors(probe_x, probe_y)]
     pace = Pace()

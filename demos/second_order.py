@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, Chart, Grid, Line, LineChart, PlaneChart, Role
-from demos.core.datasets import load_bundled, load_own
+from demos.core.datasets import load_bundled, load_own, shuffles
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict, effect_status
 from demos.core.lazy import torch
 from demos.core.own_data import own_data
@@ -20,7 +20,7 @@ from demos.core.pace import Pace
 from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import diverged_as_infinite
-from demos.core.statistics import log_spaced, mean_and_band, mean_and_spread, ratio_interval, thinned
+from demos.core.statistics import exponent, log_spaced, mean_and_band, mean_and_spread, ratio_interval, thinned
 from demos.core.text import Text, same
 
 if TYPE_CHECKING:
@@ -385,20 +385,13 @@ def _quadratic_charts(p: SecondOrder, results: dict[int, dict[str, Course]]) -> 
     )
 
 
-def slope(x: Sequence[float], y: Sequence[float]) -> float:
-    """The exponent of a power law: the slope of log y over log x by least squares."""
-    a, b = [math.log(value) for value in x], [math.log(value) for value in y]
-    middle = math.fsum(a) / len(a)
-    return math.fsum((u - middle) * v for u, v in zip(a, b, strict=True)) / math.fsum((u - middle) ** 2 for u in a)
-
-
 def judge_quadratic(p: SecondOrder, results: dict[int, dict[str, Course]]) -> tuple[tuple[Figure, ...], Outcome]:
     """Reproduced: after one Newton step the error is below 1e-8 of the first in every draw at every size (rounding leaves about κ · 1e-16), and the counted
     cost of a step grows with an exponent within 0.25 of 3. Same direction: one of the two. Otherwise not at this scale.
     """
     after = max(float(courses["newton"].errors[1].max()) for courses in results.values())
     sizes, top = sorted(results)[-3:], results[p.dimension]
-    powers = {m: slope(sizes, [results[n][m].per_step for n in sizes]) for m in METHODS}
+    powers = {m: exponent(sizes, [results[n][m].per_step for n in sizes]) for m in METHODS}
     status: Status = ("not_at_this_scale", "same_direction", "reproduced")[(after <= 1e-8) + (abs(powers["newton"] - 3) <= 0.25)]
     steps = {m: course.steps() for m, course in top.items()}
     total = {m: steps[m][0] * top[m].per_step for m in METHODS}
@@ -531,7 +524,7 @@ class Softmax:
     def load(cls, p: SecondOrder, generator: torch.Generator) -> Softmax:
         data = load_own(p.data, "classes", generator=generator) if p.data else load_bundled("breast_cancer", generator=generator)
         rows = min(1024, int(0.8 * len(data.train_y)))
-        chosen = torch.stack([torch.randperm(len(data.train_y), generator=generator)[:rows] for _ in range(p.draws)])
+        chosen = shuffles(len(data.train_y), p.draws, generator, rows)
         x = torch.cat([data.train_x, torch.ones(len(data.train_x), 1)], 1).double()
         return cls(x[chosen], torch.nn.functional.one_hot(data.train_y[chosen], data.classes).double())
 
@@ -720,7 +713,7 @@ def _explain_batches(p: SecondOrder, batches: Sequence[int], whole: float, mean:
         "与综述不同：一个几十维的小分类问题，学习率固定，每种方法取七八档里最好的一档。",
         "Unlike the review: one small classifier, constant learning rates, and each method at the best of a few rates.",
     )
-    return Text(found.zh + why.zh + setting.zh, found.en + why.en + setting.en)
+    return found + why + setting
 
 
 # ---- prediction, code, demo ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, BarChart, Bars, Chart, Line, LineChart, Role, Rule
-from demos.core.datasets import load_digits_or_own
+from demos.core.datasets import load_digits_or_own, shuffles
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict, effect_status
 from demos.core.lazy import torch
 from demos.core.own_data import own_data
@@ -245,7 +245,7 @@ class _Networks:
         data = load_digits_or_own(p.data, device, generator=generator)
         self.p, self._generator, self.device = p, generator, device
         self.x, self.y = torch.cat([data.train_x, data.test_x]), torch.cat([data.train_y, data.test_y])
-        third, order = len(self.y) // 3, torch.stack([torch.randperm(len(self.y), generator=generator) for _ in range(p.networks)])
+        third, order = len(self.y) // 3, shuffles(len(self.y), p.networks, generator)
         self.samples, most = min(p.samples, len(self.y) - 2 * third if p.data else p.samples), min(third, SIZES[-1])
         self.train, self.held_out = order[:, : self.samples], order[:, self.samples : self.samples + most].to(device)
         self.test = order[:, self.samples + most :][:, :TEST].to(device)
@@ -444,7 +444,7 @@ def _explain(p: Softmax, values: Sequence[float], scatter: tuple[float, float], 
             f"These networks are under-confident ({'weight decay keeps the logits small' if p.weight_decay else 'too little training, the logits are still small'}): a T below 1 makes the logits larger. A perfectly calibrated network would show {floor:.1f} %. ",
         )
     scaled = Text("论文用的是 CIFAR-100 上的 110 层残差网络，这里是两个隐藏层的小网络。", "The paper has a residual network of 110 layers on CIFAR-100, here networks have two hidden layers.")  # fmt: skip
-    return Text(found.zh + why.zh + scaled.zh, found.en + why.en + scaled.en)
+    return found + why + scaled
 
 
 # ---- prediction, code, demo ------------------------------------------------------------------------------------------

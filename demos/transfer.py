@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, Chart, Image, ImageGrid, Line, LineChart, Role
-from demos.core.datasets import load_digits_or_own
+from demos.core.datasets import load_digits_or_own, moved, shuffles
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
 from demos.core.own_data import own_data
@@ -83,13 +83,6 @@ YOSINSKI = Source("How transferable are features in deep neural networks?", "Jas
 # ---- the two tasks ---------------------------------------------------------------------------------------------------
 
 
-def moved(images: Tensor, reach: int, turn: int = 0) -> Tensor:
-    """Flattened square images (N, 64), 0 where empty, after `turn` quarter turns moved by every offset of up to `reach` pixels: (offsets, N, 64)."""
-    square = torch.nn.functional.pad(torch.rot90(images.view(-1, SIDE, SIDE), turn, (1, 2)), (reach,) * 4)
-    offsets = range(2 * reach + 1)
-    return torch.stack([square[:, i : i + SIDE, j : j + SIDE].reshape(len(images), -1) for i in offsets for j in offsets])
-
-
 class _Tasks:
     """For each seed a source and a target task on classes of their own; with fewer than four classes the two overlap.
 
@@ -105,11 +98,12 @@ class _Tasks:
             self._x = x[None, None]
         else:
             x = x - data.train_x.amin(0)  # 0 where a digit is empty
-            self._x = torch.stack([moved(x, p.shift, turn) for turn in range(p.turns)])  # (turns, offsets, N, 64)
+            turned = [torch.rot90(x.view(-1, SIDE, SIDE), turn, (1, 2)).flatten(1) for turn in range(p.turns)]
+            self._x = torch.stack([moved(images, p.shift) for images in turned])  # (turns, offsets, N, 64)
             self._x -= self._x.mean()
         self.classes, self.half = data.classes, max(2, data.classes // 2)
         self.last = self.classes - self.half
-        self.rank = torch.stack([torch.randperm(data.classes, generator=generator) for _ in range(p.seeds)])
+        self.rank = shuffles(data.classes, p.seeds, generator)
         self.source, self.sources = self._rows(self.rank[:, self.y] < self.half)
         target, counts = self._rows(self.rank[:, self.y] >= self.last)
         self.samples = min(p.samples, int(counts.min()) // 2)
@@ -358,7 +352,7 @@ def _explain(p: Transfer, gain: dict[str, float], scratch: float, kept: float, h
         "论文是 8 层卷积网络，源和目标各约 64.5 万张图；这里是小的全连接网络和数字。",
         "The paper has a convolutional network of 8 layers and some 645,000 images in each half; here it is a small fully connected network on digits.",
     )
-    return Text(found.zh + why.zh + note.zh + scaled.zh, found.en + why.en + note.en + scaled.en)
+    return found + why + note + scaled
 
 
 # ---- prediction, code, demo ------------------------------------------------------------------------------------------

@@ -311,7 +311,7 @@ def _explain(
     )
     if not fooled:
         trap = Text("比值只是路标：最后看的还是验证误差。", "The ratio is a signpost; the validation error decides.")
-    return Text(found.zh + budget.zh + blind.zh + trap.zh, found.en + budget.en + blind.en + trap.en)
+    return found + budget + blind + trap
 
 
 # ---- prediction, code, demo ------------------------------------------------------------------------------------------

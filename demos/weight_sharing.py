@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from demos.core.charts import Axis, BarChart, Bars, Image, ImageGrid, Line, LineChart, Role, Rule
-from demos.core.datasets import CLASSES, load_digits
+from demos.core.datasets import CLASSES, load_digits, shuffles
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict, effect_status
 from demos.core.lazy import torch
 from demos.core.pace import Pace
 from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.stacked import Adam, cross_entropy, error_rate
 from demos.core.statistics import interval, mean_and_band, mean_and_spread
-from demos.core.text import Text, same
+from demos.core.text import Text, joined, same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -421,7 +421,7 @@ def _explain_layer(p: Sharing, errors: Tensor, zero: Sequence[bool], inside: flo
             "sharing saves parameters, not computation. Unlike the papers, this is one layer with random weights, as equivariance does not depend on them.",
         )
     )
-    return Text("".join(part.zh for part in parts), " ".join(part.en for part in parts))
+    return joined(parts)
 
 
 # ---- what sharing gains in accuracy --------------------------------------------------------------------------------------
@@ -484,7 +484,7 @@ def _run_training(p: Sharing, device: torch.device, generator: torch.Generator) 
     ink = _ink(torch.cat([digits.train_x, digits.test_x[:TEST]]), device)
     train, test = _strips(ink[:-TEST], SHIFTS), _strips(ink[-TEST:], SHIFTS)
     train_y, test_y = digits.train_y.to(device), digits.test_y[:TEST].to(device)
-    chosen = torch.stack([torch.randperm(len(train_y), generator=generator)[: p.images] for _ in range(p.seeds)])  # (K, images)
+    chosen = shuffles(len(train_y), p.seeds, generator, p.images)  # (K, images)
     moved = 4 + torch.randint(
         -p.train_shift, p.train_shift + 1, chosen.shape, generator=generator
     )  # their places in SHIFTS, for the whole run

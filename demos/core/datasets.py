@@ -61,7 +61,7 @@ def load_bundled(name: Bundled, device: torch.device | str = "cpu", *, generator
 
     breast_cancer (569 × 30, 2 classes), wine (178 × 13, 3), iris (150 × 4, 3); diabetes (442 × 10) has a number as its target, standardised too.
     """
-    x, y, classes = _raw_table(name)
+    x, y, classes = raw_table(name)
     return _standardised(x, y, classes, device, generator)
 
 
@@ -83,6 +83,19 @@ def load_digits_or_own(
         return load_digits(device, generator=generator, train_count=train_count)
     own = load_own(text, "classes", device, generator=generator)
     return Dataset(own.train_x[:train_count], own.train_y[:train_count], own.test_x, own.test_y, own.classes)
+
+
+def shuffles(total: int, seeds: int, generator: torch.Generator, size: int | None = None) -> Tensor:
+    """For each of `seeds`, `size` of the numbers 0 … total − 1 in an order of chance, none twice; all of them without a size: (seeds, size)."""
+    return torch.stack([torch.randperm(total, generator=generator)[:size] for _ in range(seeds)])
+
+
+def moved(images: Tensor, reach: int = 1) -> Tensor:
+    """Flattened square images (N, P), 0 where empty, moved by −reach … reach pixels each way: ((2·reach + 1)², N, P); the middle one is not moved."""
+    side = math.isqrt(images.shape[1])
+    square = torch.nn.functional.pad(images.view(-1, side, side), (reach,) * 4)
+    offsets = range(2 * reach + 1)
+    return torch.stack([square[:, i : i + side, j : j + side].reshape(len(images), -1) for i in offsets for j in offsets])
 
 
 # ---- 2-D sets made on the spot ---------------------------------------------------------------------------------------
@@ -145,7 +158,7 @@ def _raw_digits() -> tuple[Tensor, Tensor]:
 
 
 @functools.cache
-def _raw_table(name: Bundled) -> tuple[Tensor, Tensor, int]:
+def raw_table(name: Bundled) -> tuple[Tensor, Tensor, int]:
     """Features, targets and the number of classes (0 for numbers)."""
     if name == "diabetes":
         return _numbers_of("diabetes_data_raw.csv.gz"), _numbers_of("diabetes_target.csv.gz")[:, 0], 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import linear_regression
 
 # Two-sided 95 % quantiles of Student's t for 1 … 30 degrees of freedom.
 _T95 = (
@@ -69,6 +70,20 @@ def ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
         return 0.0, 0.0, 0.0
     (mean,), (low,), (high,) = mean_and_band([[ratio] for ratio in ratios], log=True)
     return mean, low, high
+
+
+def share_interval(successes: int, count: int) -> tuple[float, float, float]:
+    """A share (0 … 1) and the ends of its 95 % interval, Wilson's: unlike mean ± spread it keeps a width where all or none of `count` succeeded."""
+    z = 1.959964
+    share, scale = successes / count, 1 + z * z / count
+    middle = (share + z * z / (2 * count)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return share, max(0.0, middle - half), min(1.0, middle + half)
+
+
+def exponent(x: Sequence[float], y: Sequence[float]) -> float:
+    """The exponent of a power law: the slope of log y over log x by least squares. All must be positive."""
+    return linear_regression([math.log(value) for value in x], [math.log(value) for value in y]).slope
 
 
 def thinned(count: int, points: int = 60) -> list[int]:

@@ -14,8 +14,8 @@ from demos.core.demo import Demo, Figure, Outcome, Snapshot, Source, Verdict
 from demos.core.pace import Pace
 from demos.core.parameters import ParameterError, Parameters
 from demos.core.runner import DeadlineReached, run_demo
-from demos.core.statistics import mean_and_band, mean_and_spread, student_t95
-from demos.core.text import same
+from demos.core.statistics import exponent, mean_and_band, mean_and_spread, share_interval, student_t95
+from demos.core.text import Text, joined, same
 
 
 def test_pace_is_due_at_once_and_then_only_after_its_interval(monkeypatch):
@@ -38,6 +38,23 @@ def test_spread_is_the_half_width_of_the_interval():
     mean, spread = mean_and_spread([1.0, 2.0, 3.0, 4.0, 5.0])
     assert mean == 3
     assert spread == pytest.approx(2.7764 * math.sqrt(2.5 / 5), rel=1e-4)
+
+
+def test_wilsons_interval_ends_where_the_share_is_just_not_rejected():
+    for right, count in ((0, 10), (7, 10), (10, 10), (20, 90)):
+        for end in share_interval(right, count)[1:]:
+            if 1e-9 < end < 1 - 1e-9:
+                assert abs(right / count - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / count), rel=1e-6)
+    assert share_interval(10, 10)[2] == pytest.approx(1) and share_interval(0, 10)[1] == pytest.approx(0)
+
+
+def test_the_exponent_of_a_power_law():
+    assert exponent([1, 2, 5], [3 * x**2.5 for x in (1, 2, 5)]) == pytest.approx(2.5)
+
+
+def test_sentences_are_joined_with_a_space_in_english_only():
+    told = joined([Text("一。", "One. "), Text("", ""), Text("二。", "Two.")]) + Text("三。", " Three.")
+    assert (told.zh, told.en) == ("一。二。三。", "One. Two. Three.")
 
 
 def test_spread_without_enough_finite_values_is_none():

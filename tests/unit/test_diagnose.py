@@ -29,7 +29,6 @@ from demos.diagnose import (
     loss_and_slope,
     read_signs,
     setting,
-    share_interval,
 )
 
 torch.set_num_threads(1)
@@ -180,14 +179,6 @@ def test_an_honest_loss_is_no_doubled_softmax():
     assert calibrated_loss(0.1, 10) == pytest.approx(math.log(10))
     p = torch.tensor([0.6, *[0.4 / 9] * 9])
     assert calibrated_loss(0.6, 10) == pytest.approx(float(-(p * p.log()).sum()), abs=1e-6)
-
-
-def test_wilsons_interval_ends_where_the_share_is_just_not_rejected():
-    for right, count in ((0, 10), (7, 10), (10, 10), (20, 90)):
-        for end in share_interval(right, count):
-            if 1e-9 < end < 1 - 1e-9:
-                assert abs(right / count - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / count), rel=1e-6)
-    assert share_interval(10, 10)[1] == pytest.approx(1) and share_interval(0, 10)[0] == pytest.approx(0)
 
 
 def test_status_follows_its_rule():

@@ -19,7 +19,6 @@ from demos.distillation import (
     _Teacher,
     beats,
     best_bias,
-    moved,
     slope_of,
 )  # fmt: skip
 
@@ -54,14 +53,6 @@ def test_at_a_high_temperature_it_is_regression_on_centred_logits() -> None:
     one = torch.ones(1, 1, 1).double()
     found = slope_of(z, v, torch.zeros_like(z), 1e4 * one, one)
     torch.testing.assert_close(found, ((z - z.mean()) - (v - v.mean())) / 10, rtol=1e-3, atol=1e-6)
-
-
-def test_moved_images_keep_their_ink_and_the_middle_one_stays() -> None:
-    image = torch.zeros(1, 8, 8)
-    image[0, 3, 4] = 1.0
-    places = moved(image.view(1, -1)).view(9, 8, 8)
-    assert places[4].equal(image[0]) and places.sum((1, 2)).tolist() == [1.0] * 9
-    assert places.sum(0)[2:5, 3:6].tolist() == [[1.0] * 3] * 3
 
 
 def test_the_best_bias_is_the_best_of_all_that_are_tried() -> None:

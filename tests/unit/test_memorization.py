@@ -22,7 +22,6 @@ from demos.memorization import (
     judge_function,
     judge_labels,
     judge_xor,
-    share_interval,
     slopes,
     stack_of_widths,
 )
@@ -110,12 +109,6 @@ def test_labels_are_corrupted_at_the_given_share():
     assert right[1] == pytest.approx(0.55, abs=0.02) and right[2] == pytest.approx(0.1, abs=0.02)
     changed = labels[1] != y
     assert torch.equal(labels[2][changed], labels[1][changed])  # the smaller share is contained in the larger
-
-
-def test_share_interval_is_wilsons():
-    assert share_interval(0, 100) == pytest.approx((0, 0, 3.7), abs=0.05)
-    assert share_interval(50, 100) == pytest.approx((50, 40.4, 59.6), abs=0.05)
-    assert share_interval(100, 100)[1:] == pytest.approx((96.3, 100), abs=0.05)
 
 
 def test_slopes_and_errors():

@@ -25,7 +25,6 @@ from demos.preprocessing import (
     judge_whitening,
     own_statistics,
     prepare,
-    slope,
     theory,
 )
 
@@ -147,10 +146,6 @@ def test_condition_numbers_of_simple_cases() -> None:
     assert scaled == pytest.approx([100, 100, 1.15, 1], rel=0.1)
     correlated = Race.draw(Preprocessing(draws=10, ratio=1, mean=0, correlation=0.9), generator()).condition[:, -1].mean(0).tolist()
     assert correlated == pytest.approx([19, 19, 19, 1], rel=0.1)
-
-
-def test_slope() -> None:
-    assert slope([10, 20, 50], [4 * x**1.5 for x in (10, 20, 50)]) == pytest.approx(1.5)
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------

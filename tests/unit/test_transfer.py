@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from demos.core.stacked import StackedMLP
-from demos.transfer import DEMO, KINDS, SIDE, Transfer, _judge, _Target, _Tasks, gains, moved
+from demos.transfer import DEMO, KINDS, Transfer, _judge, _Target, _Tasks, gains
 
 SMALL = Transfer(samples=40, depth=2, width=8, seeds=5, steps=20, turns=2)
 
@@ -20,18 +20,6 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def tasks_of(p: Transfer) -> _Tasks:
     return _Tasks(p, torch.device("cpu"), seeded())
-
-
-def test_images_are_moved_by_every_offset_and_nothing_wraps_round() -> None:
-    image = torch.zeros(1, SIDE, SIDE)
-    image[0, 0, 3] = 1.0
-    places = moved(image.view(1, -1), 1).view(3, 3, SIDE, SIDE)
-    assert places[1, 1].equal(image[0])
-    assert places[2].sum() == 0  # one up: over the edge
-    for i, row in ((0, 1), (1, 0)):
-        for j in range(3):
-            assert places[i, j, row, 4 - j] == 1.0 and places[i, j].sum() == 1.0
-    assert moved(image.view(1, -1), 0, turn=1).view(SIDE, SIDE).equal(torch.rot90(image[0]))
 
 
 def test_source_and_target_have_classes_of_their_own_and_no_target_sample_is_tested() -> None:
