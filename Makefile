@@ -10,8 +10,9 @@ run: $(VENV)/.run
 
 setup: $(VENV)/.dev
 
+# A worker for each core: more threads would only get in their way.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -35,14 +35,22 @@ def test_every_experiment_is_two_clicks_away(visit: Visit) -> None:
     page.get_by_role("tab", name=STRINGS["tab_experiments"].zh).click()
     expect(page.locator(".gallery-card")).to_have_count(len(DEMOS))
     assert page.locator(".gallery-topics button").count() <= 7
+    expect(page.locator("#experiment-view")).to_be_hidden()
     page.locator(".gallery-card", has_text=DEMOS["momentum"].title.zh).click()
     expect(page.locator("#demo-header h2")).to_have_text(DEMOS["momentum"].question.zh)
     assert page.locator("#siblings label").count() <= 7
+    expect(page.locator("#gallery-view")).to_be_hidden()
     page.wait_for_function("location.search.includes('demo=momentum')")
     page.locator("#back").click()
     expect(page.locator(".gallery-card").first).to_be_visible()
     page.wait_for_function("!location.search")
-    assert not page.locator("#run").is_visible()
+    expect(page.locator("#experiment-view")).to_be_hidden()
+
+
+def test_a_link_shows_the_experiment_and_not_the_gallery(visit: Visit) -> None:
+    page = visit("?demo=momentum")
+    expect(page.locator("#run")).to_be_visible()
+    expect(page.locator("#gallery-view")).to_be_hidden()
 
 
 def test_the_parameters_follow_card_preset_language_and_sibling(visit: Visit) -> None:

@@ -80,7 +80,7 @@ class DemoTab:
         self.score = gr.BrowserState({}, storage_key=_SCORE, secret=_SCORE)
         with gr.Column(elem_id="gallery-view") as self.gallery_view:
             self.cards = self.gallery.build(localized.initial)
-        with gr.Column(visible="hidden", elem_id="experiment-view") as self.experiment_view:
+        with gr.Column(elem_id="experiment-view", elem_classes=_AWAY) as self.experiment_view:
             self._build(demo, first, localized.initial)
         self._wire()
 
@@ -221,8 +221,8 @@ class DemoTab:
         """Updates that show a configuration afresh, its stage empty."""
         opened = Opened(configuration, language, opened.times + 1)
         return self.describe(configuration, language) | {
-            self.gallery_view: gr.update(visible="hidden"),
-            self.experiment_view: gr.update(visible=True),
+            self.gallery_view: gr.update(elem_classes=_AWAY),
+            self.experiment_view: gr.update(elem_classes=[]),
             self.opened: opened,
             self.mark: opened.mark,
             self.configuration: configuration,
@@ -323,8 +323,8 @@ class DemoTab:
     def _close(self, language: Language) -> dict[Any, Any]:
         """Back to the gallery."""
         return {
-            self.gallery_view: gr.update(visible=True),
-            self.experiment_view: gr.update(visible="hidden"),
+            self.gallery_view: gr.update(elem_classes=[]),
+            self.experiment_view: gr.update(elem_classes=_AWAY),
             self.cards: self.gallery.value(language, self.results.load()),
         }
 
@@ -436,6 +436,7 @@ def _code(demo: Demo, configuration: Configuration) -> str:
     return demo.code(demo.parameters.parse(configuration.values))
 
 
+_AWAY = ["away"]  # a class: gradio heeds the visibility of a column neither at first nor while its tab has not been opened
 _SCORE = "deep-learning-tutor-score"  # the browser's storage key
 _SHOW_LINK = "(query) => { history.replaceState(null, '', query) }"
 _LEAVE = "() => { history.replaceState(null, '', location.pathname) }"

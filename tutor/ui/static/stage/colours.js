@@ -33,6 +33,8 @@ function powerOfTen(value) {
   return mantissa === '1' ? power : mantissa === '-1' ? '−' + power : mantissa + '×' + power;
 }
 
+// About how wide a text of 12 px is, in pixels.
+const textWidth = text => [...text].reduce((sum, character) => sum + (character > '\u2e80' ? 12 : 7), 0);
 const withUnit = (text, unit) => unit ? text + '\u2009' + unit : text;
 const channels = hex => [1, 3, 5].map(i => parseInt(hex.slice(i, i + 2), 16));
 

@@ -20,7 +20,7 @@ function chartRows(chart) {
     const [value, error] = [group.values[i], group.errors[i]];
     row(group.name, name, value, typeof error === 'number' ? value - error : '', typeof error === 'number' ? value + error : '', chart.y.label);
   });
-  const cells = (name, grid, label) => positions(grid.cells).forEach((position, i) => row(`${name}[${Math.floor(i / grid.columns)}][${i % grid.columns}]`, '', valueAt(grid, position), '', '', label));
+  const cells = (name, grid, label) => decoded(grid).forEach((position, i) => row(`${name}[${Math.floor(i / grid.columns)}][${i % grid.columns}]`, '', valueAt(grid, position), '', '', label));
   if (chart.grid) cells('grid', chart.grid, chart.grid.label);
   for (const image of chart.images || []) cells(image.name, { ...image, log: false }, '');
   return rows;

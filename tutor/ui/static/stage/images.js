@@ -27,7 +27,7 @@ function imageOption(chart, width) {
       const caption = { x: (i % layout.columns) * layout.slot + layout.wide / 2, y: Math.floor(i / layout.columns) * layout.row + layout.tall + 4 };
       const { x, y, ...shape } = place;
       return [
-        { type: 'image', silent: true, x, y, style: { image: painted(positions(image.cells), image.rows, image.columns, scale), ...shape } },
+        { type: 'image', silent: true, x, y, style: { image: painted(decoded(image), image.rows, image.columns, scale), ...shape } },
         { type: 'rect', silent: true, x, y, shape, style: { fill: null, stroke: dark() ? '#475569' : '#cbd5e1' } },
         { type: 'text', silent: true, ...caption, style: { text: image.name, fill: textColour(), fontSize: 12, align: 'center', verticalAlign: 'top', width: layout.slot - 4, overflow: 'break' } },
       ];
@@ -36,9 +36,10 @@ function imageOption(chart, width) {
 }
 
 function readImages(chart, width, [x, y]) {
-  const i = imageLayout(chart, width).places.findIndex(place => x >= place.x && y >= place.y && x < place.x + place.width && y < place.y + place.height);
+  const { places } = imageLayout(chart, width);
+  const i = places.findIndex(place => x >= place.x && y >= place.y && x < place.x + place.width && y < place.y + place.height);
   if (i < 0) return null;
-  const [image, place] = [chart.images[i], imageLayout(chart, width).places[i]];
+  const [image, place] = [chart.images[i], places[i]];
   const [column, row] = [Math.floor((x - place.x) / place.width * image.columns), Math.floor((y - place.y) / place.height * image.rows)];
-  return `${image.name}: (${row}, ${column}) → ${number(valueAt({ ...image, log: false }, positions(image.cells)[row * image.columns + column]))}`;
+  return `${image.name}: (${row}, ${column}) → ${number(valueAt({ ...image, log: false }, decoded(image)[row * image.columns + column]))}`;
 }

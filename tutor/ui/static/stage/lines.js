@@ -66,13 +66,25 @@ function lineSeries(line, chart, direct) {
   return series;
 }
 
+// The ends of the x axis, or of what is drawn over it; logarithms on a log axis.
+function reach(chart) {
+  const all = chart.lines.flatMap(line => line.x);
+  return [chart.x.low ?? Math.min(...all), chart.x.high ?? Math.max(...all)].map(x => chart.x.log ? Math.log(x) : x);
+}
+
+// Names of rules stand above the plane: neighbours one above the other, and those at a side inwards.
+const rulesHeight = chart => [0, 12, 26][Math.min(2, chart.rules.length)];
+
 function rules(chart) {
+  const [low, high] = reach(chart);
+  const order = [...chart.rules].sort((a, b) => a.x - b.x);
+  const align = rule => { const share = ((chart.x.log ? Math.log(rule.x) : rule.x) - low) / (high - low); return share < 0.2 ? 'left' : share > 0.8 ? 'right' : 'center'; };
   return {
     type: 'line', name: '', data: [], silent: true, tooltip: { show: false },
     markLine: {
-      silent: true, symbol: 'none', data: chart.rules.map((rule, i) => ({
+      silent: true, symbol: 'none', data: order.map((rule, i) => ({
         xAxis: rule.x, lineStyle: { type: 'dashed', width: 1.5, color: roleColour(rule.role) },
-        label: { formatter: rule.name, position: 'end', rotate: 0, color: textColour(), fontSize: 12, distance: 4, align: chart.rules.length === 1 ? 'center' : i % 2 ? 'left' : 'right' },
+        label: { formatter: rule.name, position: 'end', rotate: 0, color: textColour(), fontSize: 12, distance: 4 + 14 * (i % 2), align: align(rule) },
       })),
     },
   };
@@ -82,7 +94,7 @@ function rules(chart) {
 function endTogether(chart, lines) {
   const place = x => chart.x.log ? Math.log(x) : x;
   const last = lines.filter(line => line.x.length && line.style !== 'dots').map(line => place(line.x[line.x.length - 1]));
-  const [low, high] = [chart.x.low ?? Math.min(...lines.flatMap(line => line.x)), chart.x.high ?? Math.max(...lines.flatMap(line => line.x))].map(place);
+  const [low, high] = reach(chart);
   return !last.length || Math.max(...last) - Math.min(...last) <= 0.02 * (high - low);
 }
 
@@ -93,7 +105,7 @@ function lineOption(chart, width) {
   const legend = !direct && named.length > 1 || many && named.length > 0;
   const yName = { nameGap: 48, name: width < 480 ? '' : chart.y.label };
   return {
-    grid: { left: width < 480 ? 52 : 72, right: direct ? (many ? 70 : 150) : 20, top: (legend ? 40 : 16) + (width < 480 ? 16 : 0) + (chart.rules.length ? 12 : 0), bottom: 54 },
+    grid: { left: width < 480 ? 52 : 72, right: direct ? (many ? 70 : 150) : 20, top: (legend ? 40 : 16) + (width < 480 ? 16 : 0) + rulesHeight(chart), bottom: 54 },
     xAxis: axis(chart.x, { nameGap: 30 }),
     yAxis: Object.assign(axis(chart.y, yName), width < 480 ? { name: chart.y.label, nameLocation: 'end', nameGap: 8, nameTextStyle: { align: 'left', color: textColour(), padding: [0, 0, 0, -44] } } : {}),
     legend: legendOf(legend ? named : [], { top: 0 }),
@@ -114,7 +126,7 @@ function short(value) {
   return Math.abs(value) < 1e6 ? number(value / 1e3) + 'k' : number(value / 1e6) + 'M';
 }
 
-// Error bars with their values above them; a bar without an end is an arrow at the top of the frame.
+// Error bars with their values above them, where there is room; a bar without an end is an arrow at the top of the frame.
 function errorBars(chart, group, position) {
   const error = i => group.errors[i] ?? 0;
   return {
@@ -129,7 +141,9 @@ function errorBars(chart, group, position) {
       const [low, high] = endless ? [0, at(api.value(1))] : [at(group.values[i] - error(i)), at(group.values[i] + error(i))];
       const below = !endless && group.values[i] < 0;
       const bars = endless || !error(i) ? [] : [[middle, low, middle, high], [middle - 4, low, middle + 4, low], [middle - 4, high, middle + 4, high]];
-      const text = { text: endless ? '↑' : short(group.values[i]), x: middle, y: below ? low + 6 : high - 6, align: 'center', verticalAlign: below ? 'top' : 'bottom', fontSize: endless ? 18 : 12, fill: endless ? COLOURS[group.role] : textColour() };
+      const told = endless ? '↑' : short(group.values[i]);
+      const pitch = chart.groups.length > 1 ? 1.2 * slot.width : api.size([1, 0])[0];
+      const text = { text: !endless && textWidth(told) > pitch + 4 ? '' : told, x: middle, y: below ? low + 6 : high - 6, align: 'center', verticalAlign: below ? 'top' : 'bottom', fontSize: endless ? 18 : 12, fill: endless ? COLOURS[group.role] : textColour() };
       return { type: 'group', children: [
         ...bars.map(([x1, y1, x2, y2]) => ({ type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: textColour(), lineWidth: 1.5 } })), { type: 'text', style: text },
       ] };
@@ -140,9 +154,8 @@ function errorBars(chart, group, position) {
 // Names that are too wide for their place break between words, or stand aslant if a word itself is too wide.
 function categoryLabels(chart, width) {
   const place = width / (chart.categories.length + 1);
-  const wide = text => [...text].reduce((sum, character) => sum + (character > '\u2e80' ? 12 : 7), 0);
   const words = chart.categories.flatMap(name => name > '\u2e80' ? [] : name.split(' '));
-  return words.some(word => wide(word) > place) ? { rotate: 35 } : { width: place, overflow: 'break' };
+  return words.some(word => textWidth(word) > place) ? { rotate: 35 } : { width: place, overflow: 'break' };
 }
 
 function barOption(chart, width) {

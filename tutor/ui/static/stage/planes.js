@@ -18,6 +18,9 @@ function valueAt(grid, position) {
   return grid.log ? grid.low * (grid.high / grid.low) ** position : grid.low + (grid.high - grid.low) * position;
 }
 
+// The positions of a grid or a picture, decoded once.
+const decoded = grid => grid.positions ??= positions(grid.cells);
+
 // Positions between the cells, `factor` times as many each way, for smooth contours.
 function refined(cells, rows, columns, factor) {
   const [tall, wide] = [rows * factor, columns * factor];
@@ -65,7 +68,7 @@ const ends = spec => spec.names.length ? [-0.5, spec.names.length - 0.5] : [spec
 
 function gridSeries(chart) {
   const { grid } = chart;
-  const canvas = painted(positions(grid.cells), grid.rows, grid.columns, scaleOf(grid), { bands: grid.bands, upwards: true });
+  const canvas = painted(decoded(grid), grid.rows, grid.columns, scaleOf(grid), { bands: grid.bands, upwards: true });
   const [left, right] = ends(chart.x);
   const [bottom, top] = ends(chart.y);
   return {
@@ -90,13 +93,13 @@ function scaleBar(grid, left) {
   ];
 }
 
-function pointSeries(cloud) {
+function pointSeries(cloud, onGrid) {
   const colour = cloud.group === null ? roleColour(cloud.role) : GROUPS[cloud.group % GROUPS.length];
   const symbol = cloud.group === null ? 'circle' : SYMBOLS[cloud.group % SYMBOLS.length];
   const rows = cloud.x.map((x, i) => [x, cloud.y[i]]).filter(row => row.every(value => typeof value === 'number'));
   return {
     type: 'scatter', name: cloud.name, data: rows, symbol, symbolSize: 6, z: 3, clip: true, color: colour, large: false,
-    itemStyle: cloud.pinned ? { color: 'transparent', borderColor: colour, borderWidth: 1 } : { color: colour, opacity: 0.8, borderColor: background(), borderWidth: 0.4 },
+    itemStyle: cloud.pinned ? { color: 'transparent', borderColor: colour, borderWidth: 1 } : { color: colour, opacity: 0.8, borderColor: background(), borderWidth: onGrid ? 1 : 0.4 },
   };
 }
 
@@ -124,29 +127,29 @@ function planeOption(chart, width, height) {
   const narrow = width < 480;
   const named = [...chart.lines, ...chart.points.filter(cloud => cloud.group === null)];
   const legend = named.length > 0;
-  const left = narrow ? 52 : 78;
-  const area = { left, right: 22, top: 20 + (chart.grid ? 24 : 0) + (legend ? 26 : 0) + (narrow ? 14 : 0), bottom: 54 };
-  const longest = Math.max(0, ...chart.y.names.map(name => name.length));
-  if (longest > 6 && !narrow) area.left = Math.min(190, 40 + 8 * longest);
+  const names = Math.max(0, ...chart.y.names.map(textWidth));
+  const title = narrow ? 14 : 40;  // beside the names, if not above them
+  const left = Math.max(narrow ? 52 : 78, Math.min(narrow ? 0.3 * width : 190, names + title));
+  const area = { left, right: 22, top: 20 + (chart.grid ? 24 : 0) + (legend ? 26 : 0) + (narrow ? 14 : 0) + rulesHeight(chart), bottom: 54 };
   if (chart.equal) {
     const [wide, tall] = [chart.x, chart.y].map(spec => { const [low, high] = ends(spec); return high - low; });
     const unit = Math.min((width - area.left - area.right) / wide, (height - area.top - area.bottom) / tall);
     Object.assign(area, { right: undefined, bottom: undefined, width: unit * wide, height: unit * tall });
   }
   const yName = narrow
-    ? { nameLocation: 'end', nameGap: 8, nameTextStyle: { align: 'left', color: textColour(), padding: [0, 0, 0, -44] } }
-    : { nameGap: Math.max(48, area.left - 26) };
+    ? { nameLocation: 'end', nameGap: 8, nameTextStyle: { align: 'left', color: textColour(), padding: [0, 0, 0, 8 - left] } }
+    : { nameGap: Math.max(48, left - 26) };
   const quiet = { splitLine: { show: !chart.grid, lineStyle: { color: dark() ? '#3a3f47' : '#e4e4e7' } } };
   return {
     grid: area,
     xAxis: axis(chart.x, { nameGap: 30, ...quiet }),
-    yAxis: axis(chart.y, { ...yName, ...quiet, ...(narrow && longest > 6 ? { axisLabel: { color: textColour(), width: 48, overflow: 'truncate', formatter: value => chart.y.names[value] ?? '' } } : {}) }),
+    yAxis: axis(chart.y, { ...yName, ...quiet, ...(names > left - title ? { axisLabel: { color: textColour(), width: left - title, overflow: 'truncate', formatter: value => chart.y.names[value] ?? '' } } : {}) }),
     legend: legendOf(named, { top: chart.grid ? 24 : 0, left: area.left }),
     graphic: chart.grid ? scaleBar(chart.grid, area.left) : [],
     tooltip: { trigger: 'item', confine: true, valueFormatter: number, formatter: item => `${item.seriesName ? echarts.format.encodeHTML(item.seriesName) + '<br>' : ''}(${number(item.value[0])}, ${number(item.value[1])})` },
     series: [
       ...(chart.grid ? [gridSeries(chart)] : []),
-      ...chart.points.map(pointSeries),
+      ...chart.points.map(cloud => pointSeries(cloud, Boolean(chart.grid))),
       ...chart.lines.map(line => lineSeries(line, chart, false)),
       ...chart.lines.filter(line => line.style === 'line' && line.role !== 'theory').map(pathEnd),
       groupLabels(chart),
@@ -167,6 +170,6 @@ function readPlane(chart, instance, pixel) {
   const [column, row] = [Math.floor(share[0] * columns), Math.floor(share[1] * rows)];
   if (row < 0 || column < 0 || row >= rows || column >= columns) return null;
   const shown = (spec, value) => spec.names.length ? spec.names[Math.round(value)] : number(value);
-  const value = valueAt(chart.grid, positions(chart.grid.cells)[row * columns + column]);
+  const value = valueAt(chart.grid, decoded(chart.grid)[row * columns + column]);
   return `${chart.x.label}: ${shown(chart.x, at[0])}, ${chart.y.label}: ${shown(chart.y, at[1])} → ${chart.grid.label}: ${number(value)}`;
 }
