@@ -79,14 +79,14 @@ class Activations(Parameters):
             "shallow": Text("浅网络与深网络", "shallow and deep"),
         },
         label=Text("实验", "Experiment"),
-        help=Text("从哪一面比较激活函数。", "Which side of the functions to compare."),
+        help=Text("从哪个角度比较激活函数。", "Which aspect of the functions to compare."),
     )
-    depth: int = integer(20, 1, 50, label=Text("层数", "Layers"), help=Text("梯度要穿过多少层。", "How many layers the gradient passes."), modes=("stack",))  # fmt: skip
+    depth: int = integer(20, 1, 50, label=Text("层数", "Layers"), help=Text("梯度要穿过多少层。", "How many layers the gradient passes through."), modes=("stack",))  # fmt: skip
     weights: str = choice(
         "unit", {"unit": Text("单位权重", "unit weights"), "he": Text("He / Xavier 初始化", "He / Xavier")}, label=Text("权重", "Weights"),
         help=Text(
-            "单位：正交矩阵，只旋转不伸缩，偏置让输入 0 停在函数的 0 点。He：高斯分布，方差 2/n（sigmoid、tanh 为 1/n），偏置 0。",
-            "Unit: orthogonal, they turn and never stretch; biases keep input 0 at z = 0. He: normal, variance 2/n (sigmoid, tanh: 1/n), biases 0.",
+            "单位权重：正交矩阵，只旋转、不伸缩；偏置使输入 0 在每一层都停在 z = 0。He / Xavier：高斯分布，方差 2/n（sigmoid、tanh 为 1/n），偏置为 0。",
+            "Unit: orthogonal matrices, which rotate and never stretch; biases keep input 0 at z = 0 in every layer. He / Xavier: normal with variance 2/n (sigmoid, tanh: 1/n), biases 0.",
         ),
         modes=("stack",),
     )  # fmt: skip
@@ -94,13 +94,13 @@ class Activations(Parameters):
         1.0, 0.1, 10, log=True, label=Text("权重放大倍数", "Weights multiplied by"), help=Text("每一层的权重都乘以它。", "All weights are multiplied by it."), modes=("stack",)
     )  # fmt: skip
     width: int = integer(
-        64, 2, 128, label=Text("每层单元数", "Units in a layer"), help=Text("窄而深的网络，结果散得开。", "Narrow and deep stacks scatter."), modes=("stack",)
+        64, 2, 128, label=Text("每层单元数", "Units in a layer"), help=Text("网络又窄又深时，每次的结果相差很大。", "In narrow, deep stacks results vary a lot from draw to draw."), modes=("stack",)
     )  # fmt: skip
     spread: float = real(
-        1.0, 0.1, 10, log=True, label=Text("输入的标准差", "Size of the inputs"), help=Text("输入越大，第一层越饱和。", "Larger inputs saturate the first layer."),
+        1.0, 0.1, 10, log=True, label=Text("输入的标准差", "Inputs' standard deviation"), help=Text("输入越大，第一层越饱和。", "Larger inputs saturate the first layer."),
         advanced=True, modes=("stack",),
     )  # fmt: skip
-    layers: int = integer(2, 1, 5, label=Text("隐藏层数", "Hidden layers"), help=Text("“浅与深”里深的那个网络。", "In shallow and deep: of the deep network."), modes=TRAINED)  # fmt: skip
+    layers: int = integer(2, 1, 5, label=Text("隐藏层数", "Hidden layers"), help=Text("在“浅网络与深网络”里指深的那个。", "In “shallow and deep”, those of the deep network."), modes=TRAINED)  # fmt: skip
     low: float = real(0.001, 1e-5, 0.01, log=True, label=Text("最小学习率", "Lowest rate"), help=Text("网格的左端。", "Left end of the grid."), modes=TRAINED)  # fmt: skip
     high: float = real(1.0, 0.02, 100, log=True, label=Text("最大学习率", "Highest rate"), help=Text("网格的右端。", "Right end of the grid."), modes=TRAINED)  # fmt: skip
     slope: float = real(0.01, 0, 1, label=Text("Leaky ReLU 的负斜率", "Leaky ReLU's slope"), help=Text("0 就是 ReLU，1 就是直线。", "0 is ReLU, 1 a straight line."))  # fmt: skip
@@ -122,7 +122,7 @@ class Activations(Parameters):
 PRESETS = {
     "unit-weights": Preset(
         Text("单位权重", "Unit weights"),
-        Text("权重不放大也不缩小，剩下的全是激活函数的作用：20 层之后还有多少梯度？", "Weights that neither grow nor shrink anything, so what is left is the function's doing: how much gradient after 20 layers?"),
+        Text("权重不放大也不缩小，剩下的全是激活函数的作用：20 层之后还有多少梯度？", "The weights neither grow nor shrink anything, so all that happens is the function's doing: how much gradient is left after 20 layers?"),
         {},
         "textbook",
     ),
@@ -133,13 +133,13 @@ PRESETS = {
     ),
     "sigmoid-4x": Preset(
         Text("4 倍权重", "Weights × 4"),
-        Text("“sigmoid 必然梯度消失”？把权重放大 4 倍再看，也看看别的函数怎么样了。", "“Sigmoid must vanish”? Look again with weights four times as large, and at what becomes of the others."),
+        Text("“sigmoid 必然梯度消失”？把权重放大 4 倍再看，也看看别的函数怎么样了。", "“Sigmoid's gradient must vanish”? Make the weights four times as large and look again, at the other functions too."),
         {"scale": 4.0},
         "limits",
     ),
     "dying": Preset(
         Text("死亡的 ReLU", "Dying ReLU"),
-        Text("在数字上真实训练，学习率越来越大：多少单元从此不再激活？换成 Leaky ReLU 或 GELU 呢？", "Real training on the digits at larger and larger rates: how many units never fire again, and do leaky ReLU or GELU help?"),
+        Text("在数字上真实训练，学习率越来越大：多少单元从此不再激活？换成 Leaky ReLU 或 GELU 呢？", "Real training on the digits at larger and larger rates: how many units never fire again, and does leaky ReLU or GELU help?"),
         {"task": "dying"},
         "limits",
     ),
@@ -275,18 +275,21 @@ def _over_draws(ratios: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _curves(p: Activations) -> tuple[Chart, ...]:
-    half = torch.linspace(1e-3, 5, 28, dtype=torch.float64)  # either side of 0, where ReLU's derivative jumps
+    half = torch.linspace(1e-3, 6, 31, dtype=torch.float64)  # either side of 0, where ReLU's derivative jumps
     x = torch.cat([-half.flip(0), half])
     kinds = functions(p.slope)
     values, slopes = ([Line(*NAMES[name], x.tolist(), kind[i](x).tolist()) for name, kind in kinds.items()] for i in (0, 1))
-    entry = Axis(Text("单元的输入 z", "a unit's input z"), low=-5, high=5)
+    entry = Axis(Text("单元的输入 z", "a unit's input z"), low=-6, high=6)
     return (
         LineChart(
-            Text("导数 f′(z)：往回每层乘一次", "Derivative f′(z): a factor a layer on the way back"), entry, Axis(same("f′(z)"), low=-0.2, high=1.2), tuple(slopes),
-            Text("sigmoid 的导数最大 0.25，tanh 为 1；两者向两端都趋于 0。ReLU 只取 0 或 1。", "Sigmoid's derivative reaches 0.25, tanh's 1; both fall to 0 on either side. ReLU's is 0 or 1."),
+            Text("导数 f′(z)：往回每层乘一次", "Derivative f′(z): one factor per layer on the way back"), entry, Axis(same("f′(z)"), low=-0.2, high=1.2), tuple(slopes),
+            Text(
+                f"sigmoid 的导数最大 0.25，tanh 最大 1，两者向两端都趋于 0。ReLU 的只取 0 或 1；Leaky ReLU 与它只差在负侧：是 {p.slope:g}，不是 0。",
+                f"Sigmoid's derivative reaches 0.25, tanh's 1; both fall to 0 on either side. ReLU's is 0 or 1; leaky ReLU's differs only on the negative side, where it is {p.slope:g} instead of 0.",
+            ),
         ),
         LineChart(
-            Text("函数值 f(z)", "Value f(z)"), entry, Axis(same("f(z)"), low=-1.2, high=5), tuple(values),
+            Text("函数值 f(z)", "Value f(z)"), entry, Axis(same("f(z)"), low=-1.2, high=6), tuple(values),
             Text("sigmoid 恒为正，tanh 以零为中心，其余在正侧不封顶。", "Sigmoid is always positive, tanh is centred on zero, the others have no ceiling."),
         ),
     )  # fmt: skip
@@ -325,13 +328,13 @@ def _judge_unit(p: Activations, norms: Tensor, typical: Tensor, means: Tensor, s
     why = Text(
         f"输入为 0 时每个单元都停在 sigmoid 最陡处，每层恰好把梯度乘以 {factor}，{p.depth} 层之后是 {_told(bound)} 倍：{met.zh}。其余输入离开了最陡处，典型值 {_told(s)} 倍。",
         f"Input 0 keeps every unit where sigmoid is steepest, so each layer multiplies the gradient by exactly {factor}, which makes {_told(bound)} after {p.depth} layers: {met.en}. "
-        f"Other inputs leave the steepest point; typical is {_told(s)}. ",
+        f"Other inputs leave the steepest point; a typical one keeps {_told(s)}. ",
     )
     if p.scale >= 4:
         rest = Text(
-            f"权重补足了 0.25，“sigmoid 必然消失”就不成立了：σ(z) = ½ + ½·tanh(z/2)，它成了平移缩放过的 tanh。代价是偏置要把每层的输入对准零点，而且同样的权重把 tanh 的梯度变成 {_told(t)} 倍、ReLU 的变成 {_told(r)} 倍。"
+            f"权重补足了 0.25，“sigmoid 必然梯度消失”就不成立了：σ(z) = ½ + ½·tanh(z/2)，它成了平移缩放过的 tanh。代价是偏置要把每层的输入对准零点，而且同样的权重把 tanh 的梯度变成 {_told(t)} 倍、ReLU 的变成 {_told(r)} 倍。"
             f"这时 tanh 有 {shut[1]:.0f}% 的单元是饱和的：饱和不等于消失，要看它与权重的乘积。激活函数要和初始化配对着选；He 初始化是为 ReLU 配的。",
-            f"The weights make up for the 0.25, and “sigmoid must vanish” no longer holds: σ(z) = ½ + ½·tanh(z/2), so it is tanh, shifted and scaled. The price: biases that centre each layer's input; "
+            f"The weights make up for the 0.25, and “sigmoid's gradient must vanish” no longer holds: σ(z) = ½ + ½·tanh(z/2), so it is tanh, shifted and scaled. The price: biases that centre each layer's input; "
             f"and the same weights make tanh's gradient {_told(t)} times and ReLU's {_told(r)} times what it was, with {shut[1]:.0f} % of tanh's units saturated: what counts is derivative times weight. "
             "Function and initial weights are chosen as a pair; He's are ReLU's. ",
         )
@@ -374,8 +377,8 @@ def _judge_he(p: Activations, typical: Tensor) -> tuple[Figure, Outcome]:
     s, t, r, _, g, u = (_told(mean) for mean, _, _ in ratios)
     kept = {
         "reproduced": Text("既不消失也不爆炸", "it neither vanishes nor explodes"),
-        "same_direction": Text("没有守住 1，但比 sigmoid 离 1 近", "not 1, but nearer to it than sigmoid's"),
-        "not_at_this_scale": Text("没有守住 1", "it is not 1"),
+        "same_direction": Text("没有守住 1，但比 sigmoid 离 1 近", "that is not 1, but nearer to it than sigmoid's"),
+        "not_at_this_scale": Text("没有守住 1", "that is not 1"),
     }[status]
     note = Text("", "")
     if p.scale != 1:
@@ -393,14 +396,14 @@ def _judge_he(p: Activations, typical: Tensor) -> tuple[Figure, Outcome]:
     why = Text(
         f"ReLU 关掉一半单元，方差 2/n 补上这一半：{p.depth} 层之后梯度是 {r} 倍，合每层 {relu:.3f} 倍，{kept.zh}。{note.zh}同样深度下 sigmoid 剩 {s} 倍，tanh 剩 {t} 倍。"
         f"GELU 是 {g} 倍、SiLU 是 {u} 倍{smooth.zh}论文推导的是卷积层，这里量的是随机的全连接层。",
-        f"ReLU shuts half of its units, and the variance 2/n makes up for them: after {p.depth} layers the gradient is {r} times what it was, {relu:.3f} a layer; {kept.en}. {note.en}"
-        f"At the same depth sigmoid is left with {s}, tanh with {t}. GELU has {g} and SiLU {u}{smooth.en}The paper derives it for convolutions; these are random fully connected layers.",
+        f"ReLU shuts half of its units, and the variance 2/n makes up for them: after {p.depth} layers the gradient is {r} times what it was, {relu:.3f} per layer: {kept.en}. {note.en}"
+        f"At the same depth sigmoid is left with {s}, tanh with {t}. GELU has {g} and SiLU {u}{smooth.en}The paper derives this for convolutional layers; these are random fully connected ones.",
     )
     published = Text(
         "½·n·Var[w] = 1 时梯度的方差逐层不变（每层 1 倍），不会指数地变大或变小",
         "½·n·Var[w] = 1 keeps the gradient's variance from layer to layer (a factor of 1): neither exponentially large nor small",
     )
-    measured = Figure(Text("ReLU 的梯度每层乘以", "ReLU's gradient, factor a layer"), relu, (high - low) / 2, "×")
+    measured = Figure(Text("ReLU 的梯度每层乘以", "ReLU's gradient: factor per layer"), relu, (high - low) / 2, "×")
     return measured, Outcome(Verdict(status, measured, published, HE, why), _size(ratios[2][0]))
 
 
@@ -585,7 +588,7 @@ def _dying_charts(p: Activations, rates: Sequence[float], dead: Sequence[Tensor]
         LineChart(Text("死亡单元的比例与学习率", "Share of dead units against the rate"), axis, Axis(share, low=0, high=100), tuple(lines), told),
         LineChart(
             Text("测试错误率与学习率", "Test error against the rate"), axis, ERROR, tuple(curves),
-            Text("学习率太大时，三种函数的错误率各升到多高。", "How high the error of the three functions rises when the rate is too large."),
+            Text("学习率太大时，三种函数的错误率各升到多高。", "How high the error rises with each of the three functions when the rate is too large."),
         ),
         PlaneChart(
             Text("ReLU：单元何时死去", "ReLU: when the units die"),
@@ -658,7 +661,7 @@ def _why_dead(p: Activations, by_layer: Sequence[float], started: float, leaky: 
             "要看死亡，可以加层、关掉“输入减去均值”或提高学习率。",
             "To see units die, add layers, switch off “Centred inputs” or raise the rate. ",
         )
-        return [Text("这样训练，ReLU 几乎不死。", "Trained like this, next to no ReLU dies. "), *([signs] if p.layers == 1 and p.centred else []), advice]  # fmt: skip
+        return [Text("这样训练，ReLU 几乎不死。", "Trained like this, hardly any ReLU unit dies. "), *([signs] if p.layers == 1 and p.centred else []), advice]  # fmt: skip
     step = Text(
         "输入从不为负的单元最容易死：一大步把它所有的权重同向压低，z 就在所有图上变负，梯度从此为 0。",
         "Units whose inputs are never negative die most easily: one large step pushes all their weights down together, z is negative on every image, and the gradient is 0 from then on. ",
@@ -691,9 +694,9 @@ def _why_dead(p: Activations, by_layer: Sequence[float], started: float, leaky: 
             f"斜率 {p.slope:g} 的 Leaky ReLU 与 ReLU 无异，也死了 {leaky:.0f}%。",
             f"Leaky ReLU with a slope of {p.slope:g} is as good as ReLU and loses {leaky:.0f} %. ",
         )
-    gone = Text("{} 的网络在这个学习率下全部发散了。", "All networks with {} diverged at this rate. ")
+    gone = Text("{name} 的网络在这个学习率下全部发散了。", "All networks with {name} diverged at this rate. ")
     helped = [
-        Text(gone.zh.format(name), gone.en.format(name)) if math.isinf(share) else told
+        gone.format(name=name) if math.isinf(share) else told
         for name, share, told in (("GELU", gelu, smooth), ("Leaky ReLU", leaky, slope))
     ]
     return [step, first, *helped]
@@ -766,10 +769,13 @@ def _shallow_charts(p: Activations, grids: Sequence[Sequence[float]], errors: Se
         gaps = [_gap(_at_best(each_depth)[0])[2] for each_depth in errors]
         told = Text(
             f"最好与最差的函数相差：1 个隐藏层 {gaps[0]:.1f} 个百分点，{p.layers} 个隐藏层 {gaps[1]:.1f} 个。",
-            f"Best and worst function differ by {gaps[0]:.1f} points with 1 hidden layer, by {gaps[1]:.1f} with {p.layers}.",
+            f"The best and the worst function differ by {gaps[0]:.1f} points with 1 hidden layer and by {gaps[1]:.1f} with {p.layers}.",
         )
     axis = Axis(RATE, log=True, low=p.low, high=p.high)
-    hint = Text("每个函数有自己合适的学习率。", "Each function has a rate of its own that suits it.")
+    hint = Text(
+        "曲线的最低点就是适合该函数的学习率，偏大偏小错误率都会升高。",
+        "A curve's lowest point is the rate that suits that function; on either side the error rises.",
+    )
     return (
         BarChart(
             Text("测试错误率，各用最好的学习率", "Test error, each function at its best rate"), tuple(name for name, _ in NAMES.values()),
@@ -808,7 +814,7 @@ def _judge_shallow(p: Activations, grids: Sequence[Sequence[float]], errors: Seq
         f"{cost:.1f} points. The gradient passes one layer and has no chance to vanish. Best rates: {', '.join(own)}; at {p.low:g} for all they would be {lowest.max() - lowest.min():.1f} points apart, which is "
         f"the rate's doing. With {_hidden(p.layers).en} the gap is {deep_gap:.1f} points, {labels[deep_worst]} coming last ({deep[deep_worst].mean():.0f} %)"
         + (": its gradient does not reach the first layers, and now the choice counts. " if counts else ". ")
-        + "The paper has a 9-layer convolutional network on CIFAR-10 and compares GELU, ReLU and ELU; the worst minus the best of six comes out a little large by itself.",
+        + "The paper has a 9-layer convolutional network on CIFAR-10 and compares GELU, ReLU and ELU; picking the worst and the best of six makes the gap a little larger by itself.",
     )  # fmt: skip
     measured = Figure(Text("最差减最好，1 个隐藏层", "Worst minus best, 1 hidden layer"), gap, spread, POINTS)
     figures = [
@@ -818,7 +824,7 @@ def _judge_shallow(p: Activations, grids: Sequence[Sequence[float]], errors: Seq
     ]
     for layers, rows in ((1, best), (p.layers, deep)):
         for (name, _), row in zip(NAMES.values(), rows.tolist(), strict=True):
-            title = Text(f"测试错误率，隐藏层 {layers} 个：{name.zh}", f"Test error, hidden layers {layers}: {name.en}")
+            title = Text(f"测试错误率，{_hidden(layers).zh}：{name.zh}", f"Test error, {_hidden(layers).en}: {name.en}")
             figures.append(Figure(title, *mean_and_spread(row), "%"))
     published = Text(
         "CIFAR-10 测试错误率：GELU 7.89%，ReLU 8.16%，ELU 8.41%，最多差 0.52 个百分点",
@@ -865,7 +871,7 @@ def predict(p: Activations) -> Prediction:
     return Prediction(
         Text(
             f"{kind.zh}，{p.depth} 层：{name} 传到输入端的梯度是输出端的几倍？",
-            f"{kind.en}, {p.depth} layers: how many times its size at the output is {name}'s gradient at the input?",
+            f"{kind.en}, {p.depth} layers: how large is {name}'s gradient at the input, relative to its size at the output?",
         ),
         {
             "tiny": Text("不到百万分之一", "less than a millionth"),
@@ -987,10 +993,10 @@ DEMO = Demo(
     ),
     look_for=Text(
         "看梯度逐层往回走时，哪一行变蓝（消失）、变橙（爆炸），哪一行保持不变。再看导数曲线：哪里接近 0，梯度就在哪里断掉。",
-        "Watch which rows turn blue (vanish) or orange (explode) as the gradient walks back, and which stay. Then find the cause in the derivative: where it is near 0, the gradient ends.",
+        "Watch which rows turn blue (vanish) or orange (explode) as the gradient walks back, and which stay. Then find the cause in the derivative: where it is near 0, the gradient stops.",
     ),
     scaled_down=Text(
-        "梯度实验用随机的全连接层，不训练；训练实验用 几百张 8×8 数字上的小网络代替 CIFAR-10 与 ImageNet 上的卷积网络。",
+        "梯度实验用随机的全连接层，不训练；训练实验用几百张 8×8 数字上的小网络代替 CIFAR-10 与 ImageNet 上的卷积网络。",
         "The gradients run through random fully connected layers without training; the trained networks are small ones on a few hundred digits of 8×8 pixels in place of convolutional ones on CIFAR-10 and ImageNet.",
     ),
     parameters=Activations,

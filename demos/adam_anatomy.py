@@ -44,11 +44,11 @@ class Anatomy(Parameters):
         help=Text("整个损失（因而梯度）放大的倍数；学习率不变。", "Multiplies the loss, and so every gradient; the rates stay."),
     )  # fmt: skip
     beta1: float = real(
-        0.9, 0, 0.999, label=same("β₁"), help=Text("梯度滑动平均的保留比例。", "What the mean of gradients keeps each step.")
+        0.9, 0, 0.999, label=same("β₁"), help=Text("梯度滑动平均的保留比例。", "Share of the mean of gradients that is kept at each step.")
     )
     beta2: float = real(
         0.999, 0, 0.99999, step=0.001, label=same("β₂"),
-        help=Text("梯度平方滑动平均的保留比例。", "What the mean of squared gradients keeps each step."),
+        help=Text("梯度平方滑动平均的保留比例。", "Share of the mean of squared gradients that is kept at each step."),
     )  # fmt: skip
     epsilon: float = real(
         1e-8, 1e-16, 1e3, log=True, label=same("ε"), help=Text("加在分母上的常数。", "The constant added to the denominator.")
@@ -178,6 +178,7 @@ def _true_bound(p: Anatomy) -> float:
 LENGTHS = Axis(Text("步长 ÷ 学习率（对数）", "step ÷ learning rate (log)"), log=True, low=1e-4, high=30)
 REACH = 1.25  # half the width of the plane
 SGD_ROLE: Role = "baseline"
+SGD_STEEP_ROLE: Role = "warning"
 ADAM_ROLE: Role = "first"
 STEEP_ROLE: Role = "second"
 
@@ -208,7 +209,7 @@ def _walk(p: Anatomy, generator: torch.Generator) -> _Walk:
 
 def _length_chart(p: Anatomy, walk: _Walk, step: int) -> LineChart:
     lines, now, chosen = [], [0.0], thinned(step)
-    for i, (name, flat, steep) in enumerate((("SGD", SGD_ROLE, SGD_ROLE), ("Adam", ADAM_ROLE, STEEP_ROLE))):
+    for i, (name, flat, steep) in enumerate((("SGD", SGD_ROLE, SGD_STEEP_ROLE), ("Adam", ADAM_ROLE, STEEP_ROLE))):
         for j, (way, role) in enumerate(((Text("平", "flat"), flat), (Text("陡", "steep"), steep))):
             values = walk.lengths[i, :step, :, j].mean(1).tolist()
             now.append(values[-1] if step else 0.0)
@@ -261,7 +262,7 @@ def _first_chart(p: Anatomy, sizes: Sequence[float], measured: Sequence[float]) 
         ),
         Text(
             f"梯度从 10⁻¹² 到 10⁶，Adam 的第一步在 {min(measured, default=0):.3g} 到 {max(measured, default=0):.3g} 倍学习率之间；SGD 与梯度成正比。",
-            f"For gradients from 10⁻¹² to 10⁶ Adam's first step is {min(measured, default=0):.3g} to {max(measured, default=0):.3g} learning rates; SGD's is as the gradient.",
+            f"For gradients from 10⁻¹² to 10⁶ Adam's first step is {min(measured, default=0):.3g} to {max(measured, default=0):.3g} learning rates; SGD's is proportional to the gradient.",
         ),
     )
 
@@ -303,15 +304,16 @@ def _judge_valley(p: Anatomy, walk: _Walk, off_formula: float) -> tuple[tuple[Fi
         status = "reproduced" if float((first - 1).abs().max()) <= CLOSE else "same_direction"
     ratio, gradient_ratio = (ratio_interval(values)[0] for values in (ratios, (gradients[:, 1] / gradients[:, 0]).tolist()))
     largest = mean_and_spread(walk.lengths[1].amax((0, 2)).tolist())
+    gap = Text("手写与 torch 的最大差距", "By hand against torch: largest gap")
+    if not p.correction:
+        gap = Text("手写（不修正）与 torch（总是修正）的最大差距", "By hand (not corrected) against torch (always corrected): largest gap")
     figures = (
         Figure(Text("Adam 的第一步", "Adam's first step"), *mean_and_spread(first.mean(1).tolist()), Text("倍学习率", "learning rates")),
         Figure(Text("第一步，陡 ÷ 平：Adam", "First step, steep ÷ flat: Adam"), ratio, unit="×"),
         Figure(Text("第一步，陡 ÷ 平：SGD", "First step, steep ÷ flat: SGD"), gradient_ratio, unit="×"),
         Figure(Text("Adam 最长的一步", "Adam's longest step"), *largest, Text("倍学习率", "learning rates")),
         Figure(Text("第一步与公式的最大相对偏差", "First step: largest relative deviation from the formula"), off_formula),
-        Figure(
-            Text("手写与 torch 的最大差距", "By hand against torch: largest gap"), walk.from_torch, unit=Text("倍学习率", "learning rates")
-        ),
+        Figure(gap, walk.from_torch, unit=Text("倍学习率", "learning rates")),
     )
     published = Text(
         "第 2.1 节：步长约等于学习率；梯度乘以 c 时被 c·m̂/√(c²·v̂) 约掉（取 ε = 0）",
@@ -325,8 +327,8 @@ def _judge_valley(p: Anatomy, walk: _Walk, off_formula: float) -> tuple[tuple[Fi
 def _explain_valley(p: Anatomy, status: Status, figures: Sequence[Figure], exact: bool) -> Text:
     first, ratio, gradients, longest, _, gap = (figure.value for figure in figures)
     told = Text(
-        f"陡、平两个方向的梯度之比是 {gradients:.3g}，Adam 第一步之比是 {ratio:.3g}，平均 {first:.3g} 倍学习率。",
-        f"Steep over flat is {gradients:.3g} for the gradients and {ratio:.3g} for Adam's first steps, on average {first:.3g} times the learning rate. ",
+        f"陡、平两个方向的梯度之比是 {gradients:.3g}，Adam 第一步之比是 {ratio:.3g}，平均走了 {first:.3g} 倍学习率。",
+        f"The ratio of steep to flat is {gradients:.3g} for the gradients and {ratio:.3g} for Adam's first steps, which are {first:.3g} learning rates long on average. ",
     )
     law = "|g|/(|g|+ε)" if p.correction else "(1−β₁)|g|/(√(1−β₂)|g|+ε)"
     early = (1 - p.beta1) / math.sqrt(1 - p.beta2)
@@ -335,15 +337,15 @@ def _explain_valley(p: Anatomy, status: Status, figures: Sequence[Figure], exact
     elif status == "not_at_this_scale":
         why = Text(
             f"论文的说法取 ε = 0。这里 ε = {p.epsilon:g} 与梯度相比不可忽略，第一步是 lr·{law}：ε 远大于梯度时，Adam 就成了学习率为 lr/ε = {p.rate / p.epsilon:.3g} 的（带动量的）SGD，"
-            "尺度不再被约掉。测得的点仍与公式吻合。",
+            "尺度不再被约掉。与论文不符正在意料之中，测得的点仍与公式吻合。",
             f"The paper's statement takes ε = 0. Here ε = {p.epsilon:g} is not negligible beside the gradients, and the first step is lr·{law}: where ε outweighs the gradient, Adam is SGD "
-            f"(with momentum) at the rate lr/ε = {p.rate / p.epsilon:.3g}, and scale no longer cancels. The dots still follow the formula.",
+            f"(with momentum) at the rate lr/ε = {p.rate / p.epsilon:.3g}, and scale no longer cancels. So the paper's statement was not to be expected here; the dots still follow the formula.",
         )
     elif not p.correction:
         more = early > 1
         why = Text(
             f"尺度照样被约掉，但头几步不对：m 只有 (1−β₁)g，v 只有 (1−β₂)g²，所以第一步是 (1−β₁)/√(1−β₂) = {early:.3g} 倍学习率，最长的一步 {longest:.3g} 倍。"
-            f"{'v 比 m 偏得更厉害，步子偏大' if more else 'm 比 √v 偏得更厉害，步子偏小'}。",
+            f"{'√v 比 m 偏得更厉害，步子偏大' if more else 'm 比 √v 偏得更厉害，步子偏小'}。",
             f"Scale still cancels, but the first steps are off: m holds only (1−β₁)g and v only (1−β₂)g², so the first step is (1−β₁)/√(1−β₂) = {early:.3g} learning rates, and the longest "
             f"{longest:.3g}: {'√v is biased more than m, and steps are too long' if more else 'm is biased more than √v, and steps are too short'}.",
         )
@@ -351,8 +353,8 @@ def _explain_valley(p: Anatomy, status: Status, figures: Sequence[Figure], exact
         why = Text(
             f"第一步 m̂ = g、v̂ = g²，步长就是 lr·|g|/(|g|+ε)：梯度跨 18 个数量级都与公式吻合，只有 |g| 接近 ε = {p.epsilon:g} 时才变短。"
             f"所以损失乘以常数不改变 Adam 的路径，对 SGD 却等于换了学习率。手写的 Adam 与 torch 的差距不超过 {max(gap, 1e-16):.1g} 倍学习率。",
-            f"In the first step m̂ = g and v̂ = g², so its length is lr·|g|/(|g|+ε); that holds over 18 decades, and only where |g| comes near ε = {p.epsilon:g} is the step shorter. "
-            f"So a factor in the loss leaves Adam's path alone, while for SGD it is another learning rate. By hand and by torch differ by {max(gap, 1e-16):.1g} learning rates at most.",
+            f"In the first step m̂ = g and v̂ = g², so its length is lr·|g|/(|g|+ε). Measured over 18 decades of gradients this holds, and only where |g| comes near ε = {p.epsilon:g} is the step shorter. "
+            f"So multiplying the loss by a constant leaves Adam's path as it is, while for SGD it amounts to another learning rate. Adam by hand and torch's differ by {max(gap, 1e-16):.1g} learning rates at most.",
         )
     return told + why
 
@@ -391,10 +393,10 @@ def _burst_chart(p: Anatomy, lengths: Sequence[int], curves: Sequence[Sequence[f
     lines = [Line(name, "theory", [1, WINDOW], [value, value]) for name, value in bounds if math.isfinite(value)]
     for i, (length, curve) in enumerate(zip(lengths, curves, strict=False)):
         lines.append(Line(same(f"{length}"), "second", range(1, len(curve) + 1), curve, shade=i / (len(lengths) - 1)))
-    done = lengths[min(len(curves), len(lengths)) - 1] if curves else 0
+    told = ", ".join(str(length) for length in lengths)
     longest = max((max(curve, default=0.0) for curve in curves), default=0.0)
     return LineChart(
-        Text(f"沉默之后连来 {p.burst} 个梯度的步长", f"Steps at {p.burst} gradients after a silence"),
+        Text(f"沉默之后连来 {p.burst} 个梯度的步长", f"Steps on {p.burst} gradients after a silence"),
         Axis(Text("沉默结束后的步数", "step after the silence"), low=1, high=WINDOW),
         Axis(
             Text("步长 ÷ 学习率", "step ÷ learning rate"),
@@ -403,8 +405,8 @@ def _burst_chart(p: Anatomy, lengths: Sequence[int], curves: Sequence[Sequence[f
         ),
         tuple(lines),
         Text(
-            f"每条线是一种沉默长度（到 {done} 步为止），最长的一步是 {longest:.3g} 倍学习率。",
-            f"One line for each length of silence (up to {done} steps so far); the longest step is {longest:.3g} learning rates.",
+            f"每条线是一种沉默长度，颜色越亮沉默越久：{told} 步。最长的一步是 {longest:.3g} 倍学习率。",
+            f"One line for each length of silence, the brighter the longer: {told} steps. The longest step is {longest:.3g} learning rates.",
         ),
     )
 
@@ -429,7 +431,7 @@ def _silence_chart(p: Anatomy, lengths: Sequence[int], lone: Sequence[float], bu
         lines,
         Text(
             "沉默不长时单个梯度走不到一个学习率；沉默够久就走得更远，直到饱和。",
-            "After a short silence a lone gradient moves less than a learning rate, after a long one more, up to a limit.",
+            "After a short silence a lone gradient makes a step of less than a learning rate, after a long one a longer step, up to a limit.",
         ),
     )
 
@@ -442,7 +444,7 @@ def _anatomy_chart(mean: Sequence[float], root: Sequence[float]) -> LineChart:
         Axis(Text("÷ 梯度的大小（对数）", "÷ size of the gradients (log)"), log=True, low=1e-4, high=2),
         (Line(same("|m̂|"), "third", x, mean), Line(same("√v̂"), "fourth", x, root)),
         Text(
-            "m̂ 很快追上梯度，√v̂ 慢得多；两者之比就是步长。", "m̂ catches up with the gradient soon, √v̂ much later; their ratio is the step."
+            "m̂ 很快追上梯度，√v̂ 慢得多；两者之比就是步长。", "m̂ soon catches up with the gradient, √v̂ much later; their ratio is the step."
         ),
     )
 
@@ -539,7 +541,7 @@ def _explain_silence(p: Anatomy, lone: float, longest: float) -> Text:
     said.append(
         (
             "没有偏差修正，训练开头也会这样；而沉默之后，偏差修正帮不上忙。",
-            "Without bias correction training would begin just so; after a silence that correction is no help.",
+            "Without bias correction, training would begin in the same way; after a silence, that correction no longer helps.",
         )
     )
     return Text("".join(zh for zh, _ in said), "".join(en for _, en in said))
@@ -566,12 +568,12 @@ def predict(p: Anatomy) -> Prediction:
     return Prediction(
         Text(
             f"起点处陡方向的梯度约是平方向的 {p.condition:g} 倍（ε = {p.epsilon:g}，损失乘以 {p.scale:g}）。Adam 的第一步，陡方向是平方向的多少倍？",
-            f"At the start the steep gradient is about {p.condition:g} times the flat one (ε = {p.epsilon:g}, loss times {p.scale:g}). How many times the flat step is Adam's first steep step?",
+            f"At the start the steep gradient is about {p.condition:g} times the flat one (ε = {p.epsilon:g}, loss times {p.scale:g}). How does Adam's first step along the steep direction compare with the flat one?",
         ),
         {
-            "equal": Text("一样长", "they are equal"),
-            "between": Text("长一些，但不到梯度之比", "longer, but less than the gradients' ratio"),
-            "gradients": Text("与梯度之比一样", "as many times as the gradients"),
+            "equal": Text("一样长", "equally long"),
+            "between": Text("长一些，但不到梯度之比", "longer, but by less than the gradients' ratio"),
+            "gradients": Text("与梯度之比一样", "longer by the gradients' ratio"),
         },
     )
 
