@@ -43,15 +43,17 @@ class Architectures(Parameters):
     )  # fmt: skip
     places: str = choice(
         "half", {"half": Text("左半边", "left half"), "all": Text("所有位置", "everywhere"), "one": Text("只有一处", "one place")},
-        label=Text("训练时的位置", "Places in training"), modes=("shift",), help=Text("训练时图案出现在哪里；测试遍历所有位置。", "Where training shows the pattern; tests are everywhere."),
+        label=Text("训练时的位置", "Places in training"), modes=("shift",), help=Text("训练时图案出现在哪里；测试遍历所有位置。", "Where the pattern lies in training; tests try every place."),
     )  # fmt: skip
-    depth: int = integer(3, 1, 8, label=Text("CNN 层数", "CNN layers"), help=Text("越深看得越远。", "The deeper, the farther it sees."))
+    depth: int = integer(
+        3, 1, 8, label=Text("CNN 层数", "CNN layers"), help=Text("越深看得越远。", "The deeper, the farther back it sees.")
+    )
     kernel: int = integer(3, 1, 7, label=Text("卷积核宽度", "Kernel width"), help=Text("一层看几步。", "Steps that one layer sees."))
     budget: int = integer(
-        400, 100, 3000, step=100, label=Text("参数个数", "Weights"), help=Text("三个网络都尽量用满、但不超过。", "All three use as many of them as they can.")
+        400, 100, 3000, step=100, label=Text("参数个数", "Weights"), help=Text("三个网络都尽量用满、但不超过。", "Each network uses as many as fit in this number.")
     )  # fmt: skip
     steps: int = integer(
-        250, 50, 1000, step=50, label=Text("训练步数", "Training steps"), help=Text("每步 64 个新样本。", "Each on 64 new samples.")
+        250, 50, 1000, step=50, label=Text("训练步数", "Training steps"), help=Text("每步 64 个新样本。", "Each uses 64 new samples.")
     )
     noise: float = real(
         0.5, 0, 2, step=0.1, advanced=True, label=Text("噪声", "Noise"), modes=("shift",), help=Text("加在序列上的标准差。", "Its standard deviation.")
@@ -71,7 +73,7 @@ PRESETS = {
     ),
     "shift": Preset(
         Text("平移任务", "Shift"),
-        Text("训练时图案只在左半边，测试时到处都有。", "Training shows the pattern in the left half, tests everywhere."),
+        Text("训练时图案只在左半边，测试时到处都有。", "In training the pattern lies in the left half, in tests anywhere."),
         {"task": "shift", "steps": 200},
     ),
     "short-lag": Preset(
@@ -220,10 +222,19 @@ def judged(p: Architectures) -> list[int]:
     return [place for place in tested(p) if place > last] or [first] if p.places == "half" else list(range(first, last + 1))
 
 
-def _asked(p: Architectures) -> str:
+def _asked(p: Architectures) -> Text:
     """The lags or places of the verdict, in words."""
     first, last = judged(p)[0], judged(p)[-1]
-    return f"{first} … {last}" if last > first else str(first)
+    span, plural = (f"{first} … {last}", "s") if last > first else (str(first), "")
+    return Text(f"延迟 {span} 步", f"lag{plural} {span}") if p.task == "lag" else Text(f"位置 {span}", f"place{plural} {span}")
+
+
+def _told(scores: dict[str, float]) -> Text:
+    """The accuracy (0 … 1) of each network, in words."""
+    return Text(
+        "，".join(f"{NAMES[kind][0].zh} {100 * score:.0f}%" for kind, score in scores.items()),
+        ", ".join(f"{NAMES[kind][0].en} {100 * score:.0f} %" for kind, score in scores.items()),
+    )
 
 
 def samples(p: Architectures, at: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -286,18 +297,20 @@ def jacobian(network: Network, x: Tensor) -> Tensor:
 def _charts(p: Architectures, step: int, accuracy: dict[str, list[list[float]]], maps: dict[str, Tensor]) -> tuple[Chart, ...]:
     x, lag = tested(p), p.task == "lag"
     lines = tuple(Line(name, role, x, *mean_and_band(accuracy[kind])) for kind, (name, role) in NAMES.items())
-    limit = receptive_field(p) if lag else trained(p)[1] + 0.5
-    rule = Rule(Text("CNN 感受野", "CNN's reach") if lag else Text("训练到此", "seen up to here"), limit - 0.5 if lag else limit)
+    rule = Rule(Text("训练到此", "trained up to here"), trained(p)[1] + 0.5)
+    if lag:
+        rule = Rule(Text("CNN 感受野", "CNN's reach"), receptive_field(p) - 0.5)
+    elif p.places == "one":
+        rule = Rule(Text("只训练此处", "trained only here"), PLACE)
     means = {kind: mean_and_spread(focus(p, accuracy[kind])) for kind in NAMES}
-    told = ", ".join(f"{name.en} {100 * means[kind][0]:.0f} %" for kind, (name, _) in NAMES.items())
     rows = torch.stack([maps[kind] / maps[kind].max().clamp_min(1e-30) for kind in NAMES])
     at = Axis(Text("延迟（步）", "lag (steps)") if lag else Text("图案的位置", "place of the pattern"), low=0, high=max(1, x[-1]))
     share = Axis(Text("正确率", "accuracy"), low=0, high=1)
-    asked = _asked(p)
+    asked, told = _asked(p), _told({kind: mean for kind, (mean, _) in means.items()})
     return (
         LineChart(
             Text("正确率与延迟", "Accuracy by lag") if lag else Text("正确率与位置", "Accuracy by place"), at, share, lines,
-            Text(f"第 {step} 步：延迟或位置 {asked} 上的平均正确率 {told}。", f"Step {step}: mean accuracy at {'lags' if lag else 'places'} {asked}: {told}."),
+            Text(f"第 {step} 步，{asked.zh}，平均正确率：{told.zh}。", f"Step {step}: mean accuracy at {asked.en}: {told.en}."),
             rules=(rule,) if rule.x < x[-1] else (),
         ),
         PlaneChart(
@@ -307,9 +320,9 @@ def _charts(p: Architectures, step: int, accuracy: dict[str, list[list[float]]],
             Grid(Text("|∂输出/∂输入|", "|∂ output / ∂ input|"), rows, low=0, high=1),
         ),
         BarChart(
-            Text(f"平均正确率（{asked}）", f"Mean accuracy ({asked})"), tuple(name for name, _ in NAMES.values()), share,
-            (Bars(Text("正确率", "accuracy"), "first", [mean for mean, _ in means.values()], [spread or 0.0 for _, spread in means.values()]),),
-            Text(f"{told}；误差棒是 95 % 区间。", f"{told}, with 95 % intervals."),
+            Text("平均正确率", "Mean accuracy"), (asked,), share,
+            tuple(Bars(name, role, [means[kind][0]], [means[kind][1] or 0.0]) for kind, (name, role) in NAMES.items()),
+            Text(f"{told.zh}；误差棒是 95% 区间。", f"{told.en}; the error bars are 95 % intervals."),
         ),
     )  # fmt: skip
 
@@ -362,7 +375,7 @@ def judge(p: Architectures, accuracy: dict[str, list[list[float]]], maps: dict[s
         status = "reproduced" if high < SMALL else "same_direction" if low < SMALL else status
     else:
         status = "reproduced" if low >= BIG else "same_direction" if low > 0 else status
-    name = Text(f"{winner.upper()} 比 {rival.upper()} 高出的正确率", f"accuracy of {winner.upper()} beyond {rival.upper()}")
+    name = Text(f"正确率：{winner.upper()} − {rival.upper()}", f"Accuracy: {winner.upper()} − {rival.upper()}")
     measured = Figure(name, 100 * mean, 100 * (high - mean), Text("个百分点", "points"))
     figures = [measured]
     for kind, (label, _) in NAMES.items():
@@ -375,7 +388,7 @@ def judge(p: Architectures, accuracy: dict[str, list[list[float]]], maps: dict[s
     if p.task == "lag":
         hidden = maps["cnn"][: max(0, STEPS - receptive_field(p))]
         figures.append(
-            Figure(Text("CNN 感受野外的最大导数", "CNN's largest derivative out of reach"), float(hidden.max()) if len(hidden) else 0.0)
+            Figure(Text("CNN 感受野外的最大导数", "CNN's largest derivative beyond its reach"), float(hidden.max()) if len(hidden) else 0.0)
         )
     learnt = [kind for kind in NAMES if sum(scores[kind]) / p.runs > LEARNT]
     answer = "none" if not learnt else "several" if len(learnt) > 1 else learnt[0]
@@ -415,32 +428,33 @@ def _published(p: Architectures, tie: bool) -> tuple[Text, Source]:
 
 
 def _explanation(p: Architectures, scores: dict[str, list[float]], gain: tuple[float, float, float], status: Status, tie: bool) -> Text:
-    mean = {kind: f"{100 * sum(values) / p.runs:.0f} %" for kind, values in scores.items()}
-    told, asked = f"FNN {mean['fnn']}, RNN {mean['rnn']}, CNN {mean['cnn']}", _asked(p)
+    told, asked = _told({kind: sum(values) / p.runs for kind, values in scores.items()}), _asked(p)
     failed = status == "not_at_this_scale"
     if p.task == "lag":
         why = _why_lag_tie(p, failed) if tie else _why_lag(p, failed)
         return Text(
-            f"延迟 {asked} 上：{told}（猜是 50 %）。{why.zh}FNN 要在每个位置分别学“有标记且为 1”。论文的 TCN 加上空洞卷积和残差，复制任务上到 100 %，同等大小的 LSTM 在长度 50 以内就跌到 20 % 以下：普通 CNN 缺的是感受野。",
-            f"At lags {asked}: {told} (guessing gives 50 %). {why.en} The FNN must learn 'marked and 1' for every position by itself. With dilation and residual blocks the "
-            "paper's TCN copies at 100 %, where an LSTM of the same size is below 20 % before length 50: what a plain CNN lacks is reach.",
+            f"{asked.zh}：{told.zh}（瞎猜是 50%）。{why.zh}FNN 要在每个位置分别学会“有标记且为 1”。论文的 TCN 加上空洞卷积和残差，在复制任务上达到 100%，同等大小的 LSTM 不到长度 50 就跌到 20% 以下：普通 CNN 缺的是感受野。",
+            f"At {asked.en}: {told.en} (guessing gives 50 %). {why.en} The FNN must learn “marked and 1” for every position separately. With dilation and residual blocks the "
+            "paper's TCN reaches 100 % on copying, while an LSTM of the same size falls below 20 % before length 50: what a plain CNN lacks is reach.",
         )  # fmt: skip
-    why = _why_place(gain[0], failed) if tie else _why_shift(gain)
+    why = _why_place(gain[0], failed) if tie else _why_shift(p, gain, failed)
     return Text(
-        f"图案在位置 {asked} 时：{told}（猜是 50 %）。{why.zh}", f"With the pattern at {asked}: {told} (guessing gives 50 %). {why.en}"
+        f"图案在{asked.zh} 时：{told.zh}（瞎猜是 50%）。{why.zh}",
+        f"With the pattern at {asked.en}: {told.en} (guessing gives 50 %). {why.en}",
     )
 
 
 def _why_lag(p: Architectures, failed: bool) -> Text:
     reach = receptive_field(p)
     rnn = Text(
-        "RNN 这次也没学会：它的梯度要连乘许多步。", "The RNN has not learnt it this time either: its gradient is a product over many steps."
+        "RNN 这次也没学会：它的梯度要连乘许多步。",
+        "The RNN has not learnt the task this time either: its gradient is a product over many steps.",
     )
     if not failed:
         rnn = Text("RNN 的状态把那一位一直带到最后。", "The RNN's state carries the bit to the end.")
     return Text(
         f"CNN 每层只多看 {p.kernel - 1} 步，共 {reach} 步；再早的输入对输出的导数恰好是 0，训练多久都只能猜。{rnn.zh}",
-        f"Each layer of the CNN sees {p.kernel - 1} steps more, {reach} in all; the derivative by any earlier input is exactly 0, so it guesses however long it is "
+        f"Each layer lets the CNN see {p.kernel - 1} more steps, {reach} in all; the derivative with respect to any earlier input is exactly 0, so it can only guess, however long it is "
         f"trained. {rnn.en}",
     )  # fmt: skip
 
@@ -464,21 +478,33 @@ def _why_place(gain: float, failed: bool) -> Text:
     if gain < -SMALL:
         cost = Text(
             "CNN 反而吃亏：取最大值时，别处的噪声也来竞争。",
-            " It even costs the CNN something: in its maximum, noise from everywhere else competes.",
+            " It even costs the CNN something: when it takes the maximum, noise from everywhere else competes.",
         )
     return Text(
-        f"图案不动，FNN 只要为这一处配好权值，共享权值换不来好处。{cost.zh}看曲线：换个位置，FNN 就未必认得了。",
-        f"Nothing moves, so the FNN needs weights for this place only, and sharing buys nothing.{cost.en} The curve shows how it fares elsewhere.",
+        f"图案不动，FNN 只要为这一处配好权值，共享权值换不来好处。{cost.zh}看曲线：换个位置，FNN 就认不得了；错开两步时两个图案的差别正好反号，它还会认反。",
+        f"Nothing moves, so the FNN needs weights for this place only, and sharing buys nothing.{cost.en} The curve shows that it is lost elsewhere; two steps away, where the difference between the two patterns "
+        "changes sign, it even takes one for the other.",
     )
 
 
-def _why_shift(gain: tuple[float, float, float]) -> Text:
+def _why_shift(p: Architectures, gain: tuple[float, float, float], failed: bool) -> Text:
     mean, low, high = (100 * value for value in gain)
+    if failed:
+        return Text(
+            f"CNN 与 FNN 相差 {mean:+.0f} 个百分点（{low:+.0f} 到 {high:+.0f}），说不上 CNN 更好：可能还没有学会，也可能每个位置都训练过，FNN 逐处学会了。",
+            f"CNN minus FNN is {mean:+.0f} points ({low:+.0f} to {high:+.0f}), so the CNN cannot be called better: it may not have learnt yet, or every place was shown and the FNN has learnt each by itself.",
+        )
+    unseen = Text("没见过的位置等于没学", "those of an unseen place are untrained")
+    if p.places == "half":
+        unseen = Text(
+            "没见过的位置等于没学；紧挨着训练区的地方还会认反，因为错开两步时两个图案的差别正好反号",
+            "those of an unseen place are untrained; just beyond the trained half it even takes one pattern for the other, as two steps away the difference between them changes sign",
+        )
     return Text(
-        f"CNN 比 FNN 高 {mean:.0f} 个百分点（{low:.0f} 到 {high:.0f}）。CNN 在每个位置用同一组核再取最大值，在一处学会就在处处学会；FNN 给每个位置单独的权值，没见过的位置等于没学。RNN 在时间上也共享权值，但要自己学会认出图案并记到最后，往往只有部分种子做得到。",
+        f"CNN 比 FNN 高 {mean:.0f} 个百分点（{low:.0f} 到 {high:.0f}）。CNN 在每个位置用同一组核再取最大值，在一处学会就在处处学会；FNN 给每个位置单独的权值，{unseen.zh}。RNN 在时间上也共享权值，但要自己学会认出图案并记到最后，往往只有部分种子做得到。",
         f"The CNN leads the FNN by {mean:.0f} points ({low:.0f} to {high:.0f}). It uses the same kernels everywhere and takes the maximum, so what is learnt in one "
-        "place holds in all; the FNN has weights of its own for every place, and those of an unseen place are untrained. The RNN shares its weights over time as well, "
-        "but must learn to recognise the pattern and to hold it to the end, which often only some seeds manage.",
+        f"place holds in all; the FNN has weights of its own for every place, and {unseen.en}. The RNN shares its weights over time as well, "
+        "but must learn to recognise the pattern and to remember it to the end, which often only some seeds manage.",
     )  # fmt: skip
 
 
@@ -490,11 +516,11 @@ def predict(p: Architectures) -> Prediction:
         "one": Text(f"位置 {PLACE}", f"at place {PLACE}"),
     }[p.places]
     question = Text(
-        f"参数一样多（约 {p.budget}），CNN 有 {p.depth} 层、核宽 {p.kernel}。延迟为 {asked} 步时，谁的正确率超过 75 %？",
-        f"Three networks of about {p.budget} weights; the CNN has {p.depth} layers of width {p.kernel}. Which is right more than 75 % of the time at lags {asked}?",
+        f"参数一样多（约 {p.budget} 个），CNN 有 {p.depth} 层、核宽 {p.kernel}。{asked.zh}时，谁的正确率超过 75%？",
+        f"Three networks of about {p.budget} weights; the CNN has {p.depth} layers of kernel width {p.kernel}. Which is right more than 75 % of the time at {asked.en}?",
     ) if p.task == "lag" else Text(
-        f"训练时图案出现在{seen.zh}，参数一样多（约 {p.budget}）。测试时图案在位置 {asked}，谁的正确率超过 75 %？",
-        f"Training shows the pattern {seen.en}; all have about {p.budget} weights. With the pattern at {asked}, which is right more than 75 % of the time?",
+        f"训练时图案出现在{seen.zh}，参数一样多（约 {p.budget} 个）。测试时图案在{asked.zh}，谁的正确率超过 75%？",
+        f"In training the pattern lies {seen.en}; all networks have about {p.budget} weights. With the pattern at {asked.en}, which is right more than 75 % of the time?",
     )  # fmt: skip
     only = {kind: Text(f"只有 {name.zh}", f"only the {name.en}") for kind, (name, _) in NAMES.items()}
     return Prediction(question, only | {"several": Text("不止一个", "more than one"), "none": Text("一个都没有", "none")})
@@ -574,12 +600,12 @@ DEMO = Demo(
         "参数一样多，谁擅长记忆，谁擅长平移？", "With equally many weights, which one remembers, and which one copes with shifts?"
     ),
     look_for=Text(
-        "看正确率在哪里掉到 50 %（瞎猜），再对照下面的导数图：颜色最暗的地方，网络根本看不见。",
+        "看正确率在哪里掉到 50%（瞎猜），再对照下面的导数图：颜色最暗的地方，网络根本看不见。",
         "See where the accuracy falls to 50 % (guessing), and compare the map of derivatives below: where it is darkest the network sees nothing.",
     ),
     scaled_down=Text(
         "论文用上万到百万参数的网络、上百步的序列；这里是 24 步的序列、约 400 个参数、没有空洞和残差的小网络。",
-        "The paper trains networks of 10 thousand weights and more on hundreds of steps; here are 24 steps and about 400 weights, without dilation or residual blocks.",
+        "The paper trains networks of ten thousand weights and more on hundreds of steps; here there are 24 steps and about 400 weights, without dilation or residual blocks.",
     ),
     parameters=Architectures,
     presets=PRESETS,

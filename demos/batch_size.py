@@ -21,7 +21,7 @@ from demos.core.parameters import Parameters, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import SGD, StackedMLP, cross_entropy, diverged_as_infinite, error_rate
 from demos.core.statistics import interval, log_spaced, mean_and_band, mean_and_spread, thinned
-from demos.core.text import Text, joined
+from demos.core.text import Text, joined, same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ LOOKS = 5  # times that test rows are looked at while training
 class Batches(Parameters):
     task: str = mode_choice(
         "epochs", {"epochs": Text("轮数相同", "equal epochs"), "steps": Text("步数相同", "equal steps")},
-        label=Text("实验", "Experiment"), help=Text("两种批大小之间让什么相同。", "What is equal between batch sizes."),
+        label=Text("实验", "Experiment"), help=Text("两种批大小之间让什么相同。", "What the batch sizes have in common."),
     )  # fmt: skip
     small: int = integer(8, 1, 64, label=Text("小批量", "Small batch"), help=Text("每步用多少行。", "Rows in each step."))
     ratio: int = integer(
@@ -52,7 +52,7 @@ class Batches(Parameters):
         help=Text("线性缩放规则让大批量用 k 倍。", "The linear scaling rule gives the large batch k times that."),
     )  # fmt: skip
     epochs: int = integer(
-        10, 1, 20, label=Text("轮数", "Epochs"), modes=("epochs",), help=Text("数据看几遍。", "How often the data are seen.")
+        10, 1, 20, label=Text("轮数", "Epochs"), modes=("epochs",), help=Text("数据看几遍。", "How many times the data are seen.")
     )
     steps: int = integer(
         300,
@@ -87,12 +87,12 @@ class Batches(Parameters):
 PRESETS = {
     "scaling-rule": Preset(
         Text("线性缩放规则", "Linear scaling rule"),
-        Text("批量 8 换成 64，轮数不变：学习率要不要乘 8？", "From batch 8 to 64 in the same epochs: should the rate be 8 times as large?"),
+        Text("批量 8 换成 64，轮数不变：学习率要不要乘 8？", "From batch 8 to 64 with equal epochs: should the rate be 8 times as large?"),
         {}, "textbook",
     ),
     "too-large": Preset(
         Text("大到规则失效", "Where the rule ends"),
-        Text("批量放大 64 倍，就是整个训练集，学习率也乘 64。", "64 times the batch, which is all training rows, and 64 times the rate."),
+        Text("批量放大 64 倍，就是整个训练集，学习率也乘 64。", "64 times the batch, which is the whole training set, and 64 times the rate."),
         {"ratio": 64}, "limits",
     ),
     "equal-steps": Preset(
@@ -218,7 +218,7 @@ def _band(name: Text, role: Role, x: Sequence[float], values: Tensor, axis: Axis
 
 def _error_chart(p: Batches, sizes: Sequence[int], errors: Sequence[Tensor]) -> LineChart:
     """Test error against batch size from errors (rates, S) of each size."""
-    y = Axis(Text("测试误差（%，对数）", "test error (%, log)"), log=True, low=1, high=100)
+    y = Axis(Text("测试错误率（%，对数）", "test error (%, log)"), log=True, low=1, high=100)
     x = Axis(Text("批大小（对数）", "batch size (log)"), log=True, low=sizes[0], high=sizes[-1])
     lines, told = [], Text("还没有数据。", "No data yet.")
     if errors:
@@ -229,26 +229,29 @@ def _error_chart(p: Batches, sizes: Sequence[int], errors: Sequence[Tensor]) -> 
         if whole.shape[1] > 1:
             lines.append(_band(SCALED, "second", sizes, whole[:, 1], y))
         told = Text(
-            f"批大小 {sizes[0]} 的测试误差 {flat:.3g}%；批大小 {sizes[-1]}：学习率不变 {means[-1, 0]:.3g}%"
+            f"批大小 {sizes[0]} 的测试错误率 {flat:.3g}%；批大小 {sizes[-1]}：学习率不变 {means[-1, 0]:.3g}%"
             + (f"，乘 k 后 {means[-1, 1]:.3g}%。" if whole.shape[1] > 1 else "。"),
             f"Test error {flat:.3g} % at batch {sizes[0]}; at batch {sizes[-1]} {means[-1, 0]:.3g} % with the same rate"
             + (f", {means[-1, 1]:.3g} % with k times the rate." if whole.shape[1] > 1 else "."),
         )
-    return LineChart(Text("测试误差与批大小", "Test error against batch size"), x, y, tuple(lines), told)
+    return LineChart(Text("测试错误率与批大小", "Test error against batch size"), x, y, tuple(lines), told)
 
 
 def _curves(p: Batches, sizes: Sequence[int], shares: Sequence[float], history: Sequence[Sequence[Tensor | None]]) -> LineChart:
     """Training loss of the smallest and the largest batch; history[tick][size] (rates, S), None where a tick had no step."""
     length = p.epochs if p.task == "epochs" else p.steps
-    wanted = [(SMALL, "baseline", 0, 0), (SAME if p.task == "epochs" else Text("大批量", "large"), "first", len(sizes) - 1, 0)]
+    wanted: list[tuple[Text, Role, int, int]] = [
+        (SMALL, "baseline", 0, 0),
+        (SAME if p.task == "epochs" else Text("大批量", "large"), "first", len(sizes) - 1, 0),
+    ]
     if p.task == "epochs":
         wanted.append((SCALED, "second", len(sizes) - 1, 1))
     lines = []
     for name, role, size, rate in wanted:
-        points = [(shares[i] * length, row[size][rate]) for i, row in enumerate(history) if row[size] is not None]  # type: ignore[index]
+        points = [(share * length, losses[rate]) for share, row in zip(shares, history, strict=True) if (losses := row[size]) is not None]
         points = [points[i] for i in thinned(len(points), 40)]
         if points:
-            lines.append(_band(name, role, [x for x, _ in points], torch.stack([values for _, values in points]), LOSS))  # type: ignore[arg-type]
+            lines.append(_band(name, role, [x for x, _ in points], torch.stack([values for _, values in points]), LOSS))
     x = Axis(Text("轮数", "epochs") if p.task == "epochs" else Text("步数", "steps"), low=0, high=length)
     return LineChart(
         Text("训练曲线：最小与最大的批量", "Training: smallest and largest batch"), x, LOSS, tuple(lines),
@@ -265,16 +268,18 @@ def _line_chart(p: Batches, sizes: Sequence[int], losses: Tensor | None) -> Line
             _band(Text("训练", "training"), "first", ALPHAS, losses[:, 0], y),
             _band(Text("测试", "test"), "second", ALPHAS, losses[:, 1], y),
         ]
-        ends = [f"{float(losses[ALPHAS.index(at), 0].mean()):.2g}" for at in (-1, 0, 1, 2)]
+        means = [float(losses[ALPHAS.index(at), 0].mean()) for at in (-1, 0, 1, 2)]
+        far = 1e3 * (y.high or 1)  # as in `_band`
+        ends = [same(f"{mean:.2g}") if mean <= far else Text("（发散）", "(diverged)") for mean in means]
         told = Text(
-            f"训练损失：两个解处 {ends[1]} 和 {ends[2]}，再往外走同样的距离，小批量一侧 {ends[0]}，大批量一侧 {ends[3]}。",
-            f"Training loss: {ends[1]} and {ends[2]} at the two solutions; as far again beyond them, {ends[0]} on the small-batch side, {ends[3]} on the other.",
+            f"训练损失：两个解处 {ends[1].zh} 和 {ends[2].zh}，再往外走同样的距离，小批量一侧 {ends[0].zh}，大批量一侧 {ends[3].zh}。",
+            f"Training loss: {ends[1].en} and {ends[2].en} at the two solutions; as far again beyond them, {ends[0].en} on the small-batch side, {ends[3].en} on the other.",
         )
     rules = (
         Rule(Text(f"批量 {sizes[0]}", f"batch {sizes[0]}"), 0, "baseline"),
         Rule(Text(f"批量 {sizes[-1]}", f"batch {sizes[-1]}"), 1, "baseline"),
     )
-    x = Axis(Text("位置 α（0：小批量的解，1：大批量的解）", "position α (0: small-batch solution, 1: large-batch one)"), low=-1, high=2)
+    x = Axis(Text("连线上的位置 α", "position α on the line"), low=-1, high=2)
     return LineChart(Text("两个解之间连线上的损失", "Loss along the line between the solutions"), x, y, tuple(lines), told, rules)
 
 
@@ -335,20 +340,20 @@ def _judge_epochs(p: Batches, runs: Sequence[_Run], errors: Sequence[Tensor], lo
     points = Text("个百分点", "points")
     figures = (
         Figure(
-            Text("大批量、学习率 × k：测试精度的损失", "Large batch, rate × k: test accuracy lost"),
+            Text("大批量、学习率 × k：测试准确率的损失", "Large batch, rate × k: test accuracy lost"),
             round(mean, 4),
             (high - low) / 2,
             points,
         ),
-        Figure(Text("大批量、学习率不变：测试精度的损失", "Large batch, same rate: test accuracy lost"), *mean_and_spread(same), points),
-        Figure(Text("小批量的测试精度", "Test accuracy, small batch"), *mean_and_spread((100 - errors[0][0]).tolist()), "%"),
+        Figure(Text("大批量、学习率不变：测试准确率的损失", "Large batch, same rate: test accuracy lost"), *mean_and_spread(same), points),
+        Figure(Text("小批量的测试准确率", "Test accuracy, small batch"), *mean_and_spread((100 - errors[0][0]).tolist()), "%"),
         Figure(Text("更新次数：小批量", "Updates, small batch"), runs[0].total),
         Figure(Text("更新次数：大批量", "Updates, large batch"), runs[-1].total),
     )
     kept = {"scaled": mean < MARGIN, "same": figures[1].value < MARGIN}
     answer = "both" if all(kept.values()) else "scaled" if kept["scaled"] else "same" if kept["same"] else "neither"
     published = Text(
-        "ImageNet、ResNet-50：批量 256 的误差 23.60%，批量 8192（学习率乘 32、逐步预热）23.74%，只差 0.14 个百分点；再大精度就迅速下降",
+        "ImageNet、ResNet-50：批量 256 的错误率 23.60%，批量 8192（学习率乘 32、逐步预热）23.74%，只差 0.14 个百分点；批量再大，准确率就迅速下降",
         "ImageNet, ResNet-50: error 23.60 % with batch 256, 23.74 % with 8192 (32 times the rate, gradual warm-up), so 0.14 points lost; beyond that accuracy falls fast",
     )
     return figures, Outcome(Verdict(status, figures[0], published, GOYAL, _explain_epochs(p, runs, figures, status, losses)), answer)
@@ -358,27 +363,27 @@ def _explain_epochs(p: Batches, runs: Sequence[_Run], figures: Sequence[Figure],
     scaled, same = figures[0].value, figures[1].value
     small, large = runs[0], runs[-1]
     told = Text(
-        f"{p.epochs} 轮里，批量从 {small.size} 到 {large.size}，更新从 {small.total} 次减到 {large.total} 次。学习率不变（{p.rate:g}）损失 {same:.2f} 个百分点的测试精度，"
-        f"换成 {large.rates[1]:.3g} 损失 {scaled:.2f} 个。",
-        f"In {p.epochs} epochs, going from batch {small.size} to {large.size} cuts the updates from {small.total} to {large.total}. With the same rate ({p.rate:g}) this costs {same:.2f} "
-        f"points of test accuracy, with {large.rates[1]:.3g} it costs {scaled:.2f}. ",
+        f"{p.epochs} 轮里，批量从 {small.size} 到 {large.size}，更新从 {small.total} 次减到 {large.total} 次。学习率不变（{p.rate:g}）损失 {same:.3g} 个百分点的测试准确率，"
+        f"换成 {large.rates[1]:.3g} 损失 {scaled:.3g} 个。",
+        f"Within {p.epochs} epochs, going from batch {small.size} to {large.size} cuts the updates from {small.total} to {large.total}. With the same rate ({p.rate:g}) this costs {same:.3g} "
+        f"points of test accuracy, with {large.rates[1]:.3g} it costs {scaled:.3g}. ",
     )
     start = math.log(small.rows.classes)
     if status == "reproduced":
         why = Text(
             "只要这几步里权重变化不大，k 个小步的梯度就差不多，加起来等于走一大步，长 k 倍。所以差的不是批量，而是总共走了多远。",
-            "As long as the weights hardly change meanwhile, the gradients of k small steps are alike and add up to one step k times as long. It was not the batch that hurt but how far training got.",
+            "As long as the weights hardly change in between, the gradients of k small steps are alike and add up to one step k times as long. What hurt was not the batch but how far training had got.",
         )
     elif not float(losses[ALPHAS.index(1), 0].mean()) < start:
         why = Text(
-            f"学习率 {large.rates[1]:.3g} 已经超过曲率能承受的上限，训练损失比瞎猜还高：梯度再准，步子也不能无限放大。批量大到这个程度，规则就失效了。",
+            f"学习率 {large.rates[1]:.3g} 已经超过曲率能承受的上限，训练损失比瞎猜还高：梯度再准，步子也不能无限放大。批量大到这个程度，规则就失效了，论文也这么说。",
             f"The rate {large.rates[1]:.3g} is past what the curvature bears, and the training loss is above that of guessing: however exact the gradient, a step cannot grow without end. "
-            "At this size the rule has ended.",
+            "At such a batch size the rule no longer holds, as the paper says as well.",
         )
     elif status == "same_direction":
         why = Text(
             "规则只挽回了一部分：k 步里权重已经走远，第一步的梯度代表不了后面几步。",
-            "The rule recovers a part: within k steps the weights move so far that the first gradient no longer speaks for the others.",
+            "The rule recovers only a part: within k steps the weights move so far that the first gradient no longer stands for the others.",
         )
     else:
         why = Text(
@@ -401,7 +406,7 @@ def _judge_steps(p: Batches, runs: Sequence[_Run], errors: Sequence[Tensor], los
     rises = [(at[-1] - at[0]).tolist(), (at[2] - at[1]).tolist()]
     figures = (
         Figure(
-            Text("测试精度：小批量 − 大批量", "Test accuracy: small − large batch"),
+            Text("测试准确率：小批量 − 大批量", "Test accuracy: small − large batch"),
             round(mean, 4),
             (high - low) / 2,
             Text("个百分点", "points"),
@@ -412,7 +417,7 @@ def _judge_steps(p: Batches, runs: Sequence[_Run], errors: Sequence[Tensor], los
         Figure(Text("连线向外一倍距离，损失升高：大批量一侧", "Rise beyond the large-batch end"), *mean_and_spread(rises[1]), "nats"),
     )
     published = Text(
-        "表 2，小批量与大批量的测试精度：C1（CIFAR-10 卷积网）80.04% 与 77.26%，F1（MNIST 全连接网）98.03% 与 97.81%，C4 63.08% 与 57.81%",
+        "表 2，小批量与大批量的测试准确率：C1（CIFAR-10 卷积网）80.04% 与 77.26%，F1（MNIST 全连接网）98.03% 与 97.81%，C4 63.08% 与 57.81%",
         "Table 2, test accuracy of small and large batch: C1 (convolutional, CIFAR-10) 80.04 and 77.26 %, F1 (fully connected, MNIST) 98.03 and 97.81 %, C4 63.08 and 57.81 %",
     )
     answer = "small" if mean > MARGIN else "large" if mean < -MARGIN else "same"
@@ -426,34 +431,34 @@ def _explain_steps(p: Batches, runs: Sequence[_Run], figures: Sequence[Figure], 
         f"After {p.steps} steps each, the training loss is {figures[1].value:.2g} (batch {runs[0].size}) and {figures[2].value:.2g} (batch {runs[-1].size}). ",
     )
     if mean - spread > MARGIN:
-        found = Text(f"小批量的测试精度高 {mean:.2g} 个百分点。", f"The small batch has {mean:.2g} points more test accuracy. ")
+        found = Text(f"小批量的测试准确率高 {mean:.2g} 个百分点。", f"The small batch has {mean:.2g} points more test accuracy. ")
     elif abs(mean) + spread < MARGIN:
         found = Text(
-            f"测试精度相差 {abs(mean):.2g} 个百分点，区间在 ±{MARGIN:g} 之内：更新次数相同时，看不到泛化差距。",
-            f"Test accuracy differs by {abs(mean):.2g} points, with an interval within ±{MARGIN:g}: at equal numbers of updates there is no gap to be seen. ",
+            f"测试准确率相差 {abs(mean):.2g} 个百分点，区间在 ±{MARGIN:g} 之内：更新次数相同时，看不到泛化差距。论文的差距没有出现，正说明批量大不必然泛化差。",
+            f"Test accuracy differs by {abs(mean):.2g} points, with an interval within ±{MARGIN:g}: with equally many updates there is no gap to be seen. That the paper's gap is missing is the lesson: a large batch need not generalise worse. ",
         )
     else:
         found = Text(
-            f"测试精度相差 {mean:+.2g} ± {spread:.2g} 个百分点，不足以说小批量领先 {MARGIN:g} 个以上。",
+            f"测试准确率相差 {mean:+.2g} ± {spread:.2g} 个百分点，不足以说小批量领先 {MARGIN:g} 个以上。",
             f"Test accuracy differs by {mean:+.2g} ± {spread:.2g} points, which is not enough to say that the small batch leads by over {MARGIN:g}. ",
         )
     sharper, low, high = interval([large - small for small, large in zip(*rises, strict=True)])
     if low > 0:
         line = Text(
             "沿连线向外走，大批量一侧升得更快：更“尖”，却不等于更差。",
-            "Beyond its end of the line the large batch's loss rises faster: sharper, which need not be worse. ",
+            "Beyond its end of the line the large batch's loss rises faster: its minimum is sharper, which need not be worse. ",
         )
     elif high < 0:
         line = Text(
             "沿连线向外走，升得更快的反而是小批量一侧。", "Beyond the ends of the line it is the small-batch side that rises faster. "
         )
     else:
-        line = Text("沿连线向外走，两侧升得差不多快。", "Beyond the ends of the line both sides rise about equally. ")
+        line = Text("沿连线向外走，两侧升得差不多快。", "Beyond the ends of the line the loss rises about equally on both sides. ")
     if not math.isfinite(sharper):
         line = Text("连线上有一端已发散。", "One end of the line has diverged. ")
     note = Text(
         "论文用 Adam 训练，批量 256 对 10% 的数据，不限轮数；它的 MNIST 全连接网也只差 0.22 个百分点，这里的测试样本分辨不出那么小的差距。",
-        "The paper trains with Adam, batch 256 against 10 % of the data, without a limit of epochs; its own fully connected network on MNIST is only 0.22 points apart, too little for these test rows.",
+        "The paper trains with Adam, batch 256 against 10 % of the data, without a limit on epochs; for its own fully connected network on MNIST the gap is only 0.22 points, too small to be seen with so few test rows.",
     )
     parts = (told, found, line, note)
     return joined(parts)
@@ -466,8 +471,8 @@ def predict(p: Batches) -> Prediction:
     if p.task == "steps":
         return Prediction(
             Text(
-                f"批量 {p.small} 和它的 {p.ratio} 倍（最多 {p.samples}），学习率都是 {p.rate:g}，都走 {p.steps} 步。谁的测试精度高？",
-                f"Batches of {p.small} and {p.ratio} times that (at most {p.samples}), both at rate {p.rate:g} for {p.steps} steps. Whose test accuracy is higher?",
+                f"批量 {p.small} 和它的 {p.ratio} 倍（最多 {p.samples}），学习率都是 {p.rate:g}，都走 {p.steps} 步。谁的测试准确率高？",
+                f"Batches of {p.small} and of {p.ratio} times as many (at most {p.samples}), both at rate {p.rate:g} for {p.steps} steps. Which has the higher test accuracy?",
             ),
             {
                 "small": Text(f"小批量，高 {MARGIN:g} 个百分点以上", f"the small batch's, by over {MARGIN:g} point"),
@@ -477,8 +482,8 @@ def predict(p: Batches) -> Prediction:
         )
     return Prediction(
         Text(
-            f"批量从 {p.small} 放大 {p.ratio} 倍（最多 {p.samples}），都训练 {p.epochs} 轮。大批量用哪种学习率，测试精度的损失不到 {MARGIN:g} 个百分点？",
-            f"The batch grows {p.ratio} times from {p.small} (at most {p.samples}), for {p.epochs} epochs. Which rate loses less than {MARGIN:g} point of test accuracy?",
+            f"批量从 {p.small} 放大 {p.ratio} 倍（最多 {p.samples}），都训练 {p.epochs} 轮。大批量用哪种学习率，测试准确率的损失不到 {MARGIN:g} 个百分点？",
+            f"The batch grows from {p.small} to {p.ratio} times as many (at most {p.samples}), with {p.epochs} epochs for both. With which rate does the large batch lose less than {MARGIN:g} point of test accuracy?",
         ),
         {
             "same": Text(f"不变（{p.rate:g}）", f"the same ({p.rate:g})"),
@@ -543,12 +548,12 @@ DEMO = Demo(
     title=Text("批大小：等轮数还是等步数", "Batch size: equal epochs or equal steps"),
     question=Text(
         "batch size 变大之后，学习率和训练长度要怎么变？",
-        "When the batch grows, what becomes of the learning rate and the length of training?",
+        "When the batch grows, how should the learning rate and the length of training change?",
     ),
     look_for=Text(
-        "看测试误差随批大小怎么变：学习率不变的那条先翘起来。再看两个解之间的连线：哪一侧更陡，测试损失又差多少。",
-        "See how test error moves with the batch: the curve with the same rate turns up first. Then the line between the two solutions: which side is steeper, and how far apart the "
-        "test losses are.",
+        "看测试错误率随批大小怎么变：学习率不变的那条先翘起来。再看两个解之间的连线：哪一侧更陡，测试损失又差多少。",
+        "See how the test error changes with the batch size: the curve with the same rate turns up first. Then look at the line between the two solutions: which side is steeper, and how far "
+        "apart are the test losses?",
     ),
     scaled_down=Text(
         "论文是 ImageNet 上的 ResNet-50（批量 256–8192）和 CIFAR 上的卷积网；这里是一层隐藏层、几百张 8×8 数字、批量 8–512、不带动量的 SGD。",

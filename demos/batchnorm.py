@@ -38,7 +38,7 @@ class BatchNorm(Parameters):
             "dropout-order": Text("与 Dropout 的顺序", "order with dropout"),
         },
         label=Text("实验", "Experiment"),
-        help=Text("从哪一面看批量归一化。", "Which side of batch norm to look at."),
+        help=Text("从哪个角度看批量归一化。", "Which aspect of batch norm to look at."),
     )
     rate: float = real(
         0.1,
@@ -46,10 +46,14 @@ class BatchNorm(Parameters):
         1,
         log=True,
         label=Text("基准学习率", "Base learning rate"),
-        help=Text("“训练速度”还会试它的 5 倍和 30 倍。", "Training speed also tries 5 and 30 times as much."),
+        help=Text("“训练速度”还会试它的 5 倍和 30 倍。", "“Training speed” also tries 5 and 30 times as much."),
     )
     depth: int = integer(
-        4, 1, 8, label=Text("隐藏层数", "Hidden layers"), help=Text("网络越深，归一化越有用。", "Deeper networks gain more.")
+        4,
+        1,
+        8,
+        label=Text("隐藏层数", "Hidden layers"),
+        help=Text("网络越深，归一化越有用。", "The deeper the network, the more it helps."),
     )
     batch: int = integer(
         32,
@@ -83,7 +87,7 @@ class BatchNorm(Parameters):
         label=Text("滑动统计的动量", "Momentum of the running statistics"),
         help=Text(
             "新一批统计量的权重：1 只记最后一批，太小则跟不上。",
-            "Weight of the newest batch: 1 keeps only the last, too small lags behind.",
+            "Weight of the newest batch: 1 keeps only the last one; too small a weight lags behind.",
         ),
         modes=("train-eval", "tiny-batch", "dropout-order"),
         advanced=True,
@@ -93,7 +97,7 @@ class BatchNorm(Parameters):
         0,
         0.9,
         label=Text("丢弃概率 p", "Drop probability p"),
-        help=Text("仅用于“与 Dropout 的顺序”。", "Only for order with dropout."),
+        help=Text("仅用于“与 Dropout 的顺序”。", "Only for “order with dropout”."),
         modes=("dropout-order",),
     )
     target: float = real(
@@ -102,7 +106,7 @@ class BatchNorm(Parameters):
         98,
         step=1,
         label=Text("目标准确率（%）", "Target accuracy (%)"),
-        help=Text("“训练速度”数到达它的步数。", "Training speed counts the steps to it."),
+        help=Text("“训练速度”数的是到达它要几步。", "“Training speed” counts the steps to it."),
         modes=("training",),
     )
     steps: int = integer(
@@ -342,7 +346,7 @@ def _judge_training(p: BatchNorm, steps: Tensor, final: Tensor) -> tuple[tuple[F
         f"Plain: at 1× it {a.en}, at 5× it {b.en}. With batch norm: at 1× it {c.en}, at 5× it {d.en}, at 30× it {e.en}. At the same rate batch norm is {same_rate:.2g} times "
         f"as fast, at 5× the rate {mean:.2g} times (a plain network that did not arrive counts as {p.steps} steps). {start.en} The paper's Inception is far deeper, and its task far harder.",
     )
-    measured = Figure(Text("BN 5× 比无 BN 1× 快", "BN at 5× faster than plain at 1×"), mean, (high - low) / 2 or None, "×")
+    measured = Figure(Text("加速：BN 5× 相对无 BN 1×", "Speed-up: BN at 5× over plain at 1×"), mean, (high - low) / 2 or None, "×")
     published = Text(
         "到 72.2%：Inception 31.0 M 步，BN 1× 13.3 M，BN 5× 2.1 M（快 14.8 倍），BN 30× 2.7 M",
         "to 72.2 %: Inception 31.0 M steps, BN 1× 13.3 M, BN 5× 2.1 M (14.8 times faster), BN 30× 2.7 M",
@@ -451,7 +455,7 @@ def _judge_train_eval(
     _, tape = training.network.forward(training.digits.train_x, training=True)
     population = torch.stack([inverse[..., 0] ** -2 for inverse in tape.inverse_std], 1)  # (K, layers, F)
     ratios = (torch.stack(training.network.running_variance, 1) / population).log().mean((1, 2)).exp().tolist()
-    slope, _ = mean_and_spread(slopes)
+    power = f"{mean_and_spread(slopes)[0]:.2f}".replace("-", "−")
     small = mean_and_spread(jitters[0][0])
     measured = Figure(Text("eval() 输出的抖动", "Jitter in eval()"), max(max(in_eval) for _, in_eval in jitters), None, "logit")
     figures = (
@@ -460,7 +464,7 @@ def _judge_train_eval(
         Figure(Text("train() 输出的抖动，测试批 256", "Jitter in train(), test batch of 256"), *mean_and_spread(jitters[-1][0]), "logit"),
         Figure(Text("抖动 ∝ 批大小的几次方", "Jitter ∝ batch size to the power"), *mean_and_spread(slopes)),
         Figure(
-            Text("测试批 2 时 train() 认错成别的数字", "train() names another digit than eval(), test batch of 2"),
+            Text("测试批 2 时 train() 与 eval() 认出的数字不同", "train() names another digit than eval(), test batch of 2"),
             *mean_and_spread(flips[0]),
             "%",
         ),
@@ -469,11 +473,11 @@ def _judge_train_eval(
     )
     why = Text(
         f"换了 {NEIGHBOURHOODS} 批邻居，eval() 的输出{'有变化' if moved_eval else '一位都没变'}，因为它只用训练时存下的滑动统计；train() 用当前这批的均值和方差，邻居一换输出就变，"
-        f"抖动约按批大小的 {slope:.2f} 次方变化（独立样本估计的误差应为 −0.5 次方）。动量太小时滑动统计跟不上权重，eval() 会出错：看“滑动方差 ÷ 全训练集方差”离 1 多远。",
+        f"抖动约按批大小的 {power} 次方变化（独立样本估计的误差应为 −0.5 次方）。动量太小时滑动统计跟不上权重，eval() 会出错：看“滑动方差 ÷ 全训练集方差”离 1 多远。",
         f"Over {NEIGHBOURHOODS} sets of neighbours the output in eval() {'changed' if moved_eval else 'did not change by a single bit'}, as it uses only the running statistics stored "
-        f"in training. train() uses the mean and variance of the batch at hand, so other neighbours mean another output; the jitter goes with the batch size to the power "
-        f"{slope:.2f} (−0.5 for an estimate from independent samples). With too small a momentum the running statistics lag behind the weights and eval() errs: see how far "
-        "running over full variance is from 1.",
+        f"in training. train() uses the mean and variance of the batch at hand, so other neighbours mean another output; the jitter goes as the batch size to the power "
+        f"{power} (−0.5 for an estimate from independent samples). With too small a momentum the running statistics lag behind the weights and eval() makes errors: see how far "
+        "“running variance ÷ variance over all training images” is from 1.",
     )
     published = Text(
         "推断时依赖小批量的归一化既不必要也不可取：输出应只取决于输入，是确定的",
@@ -530,7 +534,9 @@ def _judge_tiny_batch(done: Sequence[Tensor]) -> tuple[tuple[Figure, ...], Outco
     gaps = (done[0][1] - done[0][0]).tolist()
     mean, spread = mean_and_spread(gaps)
     rows = [
-        Figure(Text(f"{zh}，批 {size}", f"{en}, batches of {size}"), *mean_and_spread(done[i][kind].tolist()), "%")
+        Figure(
+            Text(f"测试错误率：{zh}，批大小 {size}", f"Test error: {en}, batches of {size}"), *mean_and_spread(done[i][kind].tolist()), "%"
+        )
         for i, size in ((0, TRAIN_BATCHES[0]), (len(done) - 1, TRAIN_BATCHES[-1]))
         for kind, (zh, en) in enumerate((("无 BN", "plain"), ("有 BN", "BN")))
     ]
@@ -540,20 +546,25 @@ def _judge_tiny_batch(done: Sequence[Tensor]) -> tuple[tuple[Figure, ...], Outco
     where = (
         Text("在试过的每个批大小上它都更差。", "It is worse at every batch size tried.")
         if crossing is None
-        else Text(f"从批大小 {crossing} 起就看不出害处了。", f"From batches of {crossing} on no harm can be seen.")
+        else Text(f"从批大小 {crossing} 起就看不出害处了。", f"From batches of {crossing} upwards no harm can be seen.")
     )
+    beyond = Text("", "")
+    if mean > 10.6 * 10**0.5:
+        beyond = Text("，比论文里的差距还大得多", ", far more than in the paper")
     why = Text(
-        f"每批 2 张时，BN 的错误率比不用高 {mean:.1f} 个百分点。两个数归一化后只剩 ±1（略小），大小信息全丢了，训练时看到的与 eval() 用滑动统计算的也对不上。{where.zh}"
+        f"每批 2 张时，BN 的错误率比不用高 {mean:.1f} 个百分点{beyond.zh}。两个数归一化后只剩 ±1（略小），大小信息全丢了，训练时看到的与 eval() 用滑动统计算的也对不上。{where.zh}"
         "论文比的是组归一化（GN），这里比的是不归一化；网络与数据都小得多。",
-        f"With two images in a batch the error with batch norm is {mean:.1f} points higher than without. Two numbers, normalised, become nearly ±1: all they said about size is lost, "
+        f"With two images in a batch the error with batch norm is {mean:.1f} points higher than without{beyond.en}. Two numbers, normalised, become nearly ±1: all information about their size is lost, "
         f"and what training saw does not match what eval() computes from the running statistics. {where.en} The paper compares with group norm, this run with no norm; "
         "network and data are far smaller.",
     )
     _, low, high = interval(gaps)
     answer = "harm" if low > 0 else "help" if high < 0 else "same"
-    measured = Figure(Text("批 2 时 BN 多错", "Extra error of BN, batches of 2"), mean, spread, Text("个百分点", "percentage points"))
+    measured = Figure(
+        Text("BN 多出的错误率，批大小 2", "Extra error of BN, batches of 2"), mean, spread, Text("个百分点", "percentage points")
+    )
     published = Text(
-        "ResNet-50、ImageNet、批 2：组归一化的错误率比 BN 低 10.6 个百分点",
+        "ResNet-50、ImageNet、批大小 2：组归一化的错误率比 BN 低 10.6 个百分点",
         "ResNet-50, ImageNet, batches of 2: group norm has 10.6 points less error than batch norm",
     )
     return (measured, *rows), Outcome(Verdict(effect_status(mean, low, 0, 10.6), measured, published, WU, why), answer)
@@ -563,8 +574,8 @@ def _judge_tiny_batch(done: Sequence[Tensor]) -> tuple[tuple[Figure, ...], Outco
 
 ORDERS: tuple[tuple[Text, Role], ...] = (
     (Text("不用 Dropout", "no dropout"), "baseline"),
-    (Text("每层之后（在下一个 BN 之前）", "after every layer (before the next BN)"), "first"),
-    (Text("只在最后一个 BN 之后", "only after the last BN"), "second"),
+    (Text("每层之后", "after every layer"), "first"),
+    (Text("最后一个 BN 之后", "after the last BN"), "second"),
 )
 
 
@@ -601,21 +612,22 @@ def _shifts(training: _Training) -> Tensor:
 
 
 def _order_charts(p: BatchNorm, looked: Sequence[float], errors: Tensor, shifts: Tensor | None) -> tuple[Chart, ...]:
-    bars, lines = [], []
+    bars, lines, tops = [], [], [0.0]
     if shifts is not None:
         for (name, role), order, curve in zip(ORDERS, shifts, errors, strict=True):
             pairs = [mean_and_spread(layer) for layer in order.T.tolist()]
             bars.append(Bars(name, role, [mean for mean, _ in pairs], [spread or 0.0 for _, spread in pairs]))
             lines.append(_error_line(name, role, looked, curve))
+            tops += [1.1 * (mean + (spread or 0.0)) for mean, spread in pairs if math.isfinite(mean)]
     return (
         BarChart(
-            Text("方差偏移：存下的方差与 eval() 遇到的方差相差几倍", "Variance shift: by what factor stored and met variance differ"),
+            Text("方差偏移：存下的方差与 eval() 遇到的相差几倍", "Variance shift: stored variance against the one met in eval()"),
             tuple(Text(f"第 {i + 1} 个 BN", f"BN {i + 1}") for i in range(p.depth)),
-            Axis(Text("倍数（1 = 一致）", "factor (1 = they agree)"), low=0, high=4),
+            Axis(Text("倍数（1 = 一致）", "factor (1 = they agree)"), low=0, high=max(4.0, *tops)),
             tuple(bars),
             Text(
                 "Dropout 之后的批量归一化，存下的方差与测试时不符。",
-                "Batch norms that follow dropout have stored a variance that does not hold at test time.",
+                "Batch norms that follow dropout have stored a variance that no longer holds at test time.",
             ),
         ),
         LineChart(
@@ -635,7 +647,7 @@ def _judge_order(p: BatchNorm, errors: Tensor, shifts: Tensor) -> tuple[tuple[Fi
     each = [mean_and_spread(order.mean(1).tolist()) for order in deeper]
     last = [mean_and_spread(order.tolist()) for order in errors]
     measured = Figure(
-        Text("Dropout 在 BN 之前多错", "Extra error with dropout before BN"), mean, spread, Text("个百分点", "percentage points")
+        Text("Dropout 在 BN 之前多出的错误率", "Extra error with dropout before BN"), mean, spread, Text("个百分点", "percentage points")
     )
     figures = [
         Figure(Text(f"方差偏移：{n.zh}", f"Variance shift: {n.en}"), *value, "×") for (n, _), value in zip(ORDERS, each, strict=True)
@@ -646,7 +658,7 @@ def _judge_order(p: BatchNorm, errors: Tensor, shifts: Tensor) -> tuple[tuple[Fi
         f"测试错误率依次为 {last[0][0]:.1f}%、{last[1][0]:.1f}%、{last[2][0]:.1f}%（不用、每层之后、只在最后）。错误率之差里还混着 Dropout 本身拖慢训练的影响；论文的网络更深，偏移逐层累积。",
         f"Dropout raises the variance in training, batch norm stores it, and eval() drops nothing: the two differ by a factor of {each[1][0]:.2f} (without dropout {each[0][0]:.2f}, "
         f"with dropout only at the end {each[2][0]:.2f}). Test error: {last[0][0]:.1f} % without, {last[1][0]:.1f} % after every layer, {last[2][0]:.1f} % only at the end. "
-        "The difference in error also holds what dropout itself costs in so few steps; the paper's networks are deeper, and the shift adds up over layers.",
+        "The difference in error includes what dropout itself costs in so few steps; the paper's networks are deeper, and the shift adds up over layers.",
     )
     _, low, high = interval(losses)
     answer = "worse" if low > 0 else "better" if high < 0 else "same"
@@ -661,12 +673,12 @@ def _judge_order(p: BatchNorm, errors: Tensor, shifts: Tensor) -> tuple[tuple[Fi
 
 _PREDICTIONS = {
     "training": Prediction(
-        Text("学习率放大到 5 倍的 BN 网络，到达目标的步数比原学习率的普通网络少多少？", "How many times fewer steps to the target does a network with batch norm at 5× the rate need than a plain one at 1×?"),
+        Text("原学习率的普通网络到达目标要的步数，是 5 倍学习率的 BN 网络的几倍？", "A plain network at 1× the rate and one with batch norm at 5×: how many times as many steps to the target does the plain one need?"),
         {
-            "none": Text("差不多，或者更多", "about as many, or more"),
-            "little": Text("1.1 到 3 倍", "1.1 to 3 times fewer"),
-            "much": Text("3 到 10 倍", "3 to 10 times fewer"),
-            "huge": Text("10 倍以上", "more than 10 times fewer"),
+            "none": Text("差不多，或者更少", "about as many, or fewer"),
+            "little": Text("1.1 到 3 倍", "1.1 to 3 times as many"),
+            "much": Text("3 到 10 倍", "3 to 10 times as many"),
+            "huge": Text("10 倍以上", "more than 10 times as many"),
         },
     ),
     "train-eval": Prediction(
@@ -803,8 +815,8 @@ DEMO = Demo(
         "Why does batch norm speed up training, and how do training and testing differ?",
     ),
     look_for=Text(
-        "看加了归一化的网络受得住多大的学习率，少走多少步。再看同一张图在 train() 里随邻居变、在 eval() 里不变。",
-        "Watch how large a rate the normalised network bears, and how many steps it saves. Then see one image vary with its neighbours in train() and not in eval().",
+        "看加了归一化的网络受得住多大的学习率，少走多少步。再看同一张图的输出在 train() 里随邻居变、在 eval() 里不变。",
+        "Watch how large a rate the normalised network tolerates, and how many steps it saves. Then see the output for one image vary with its neighbours in train(), but not in eval().",
     ),
     scaled_down=Text(
         "用 1,797 张 8×8 数字上的小型全连接网络代替 ImageNet 上的 Inception，目标是 95% 而不是 72.2% 的准确率。",

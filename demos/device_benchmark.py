@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LONGEST = 0.12  # seconds that one call may take; what would take longer is left out
-BURST, BURSTS = (
-    7e-4,
-    3,
-)  # seconds of a burst of calls, and how many make a repetition: the fastest counts, as others are held up by other programs
+BURST = 7e-4  # seconds of a burst of calls
+BURSTS = 3  # of them make a repetition: the fastest counts, as others are held up by other programs
 PUBLISHED = 138_357_544  # parameters of VGG16
 GROWTH = 3  # how many times faster the largest product must be than the smallest
 HALVES, ROLES = ("bfloat16", "float16"), list[Role](["second", "third"])
@@ -60,14 +58,14 @@ class Benchmark(Parameters):
     )  # fmt: skip
     repeats: int = integer(
         7, 5, 15, advanced=True, label=Text("重复次数", "Repetitions"),
-        help=Text("每个点测几次，取中位数。", "Measurements of each point; the median is drawn."),
+        help=Text("每个点测几次，取中位数。", "How often each point is measured; the median is drawn."),
     )  # fmt: skip
 
 
 PRESETS = {
     "product": Preset(
-        Text("矩阵越大越快", "Large matrices"),
-        Text("同样的乘加，从 8×8 到 512×512：每秒能做多少？", "The same multiply-adds from 8×8 to 512×512: how many a second?"),
+        Text("矩阵越大越快", "Larger is faster"),
+        Text("同样的乘加，从 8×8 到 512×512：每秒能做多少？", "The same multiply-adds from 8×8 to 512×512: how many per second?"),
         {"task": "product"},
         "textbook",
     ),
@@ -78,7 +76,7 @@ PRESETS = {
     ),
     "small": Preset(
         Text("小网络", "A small network"),
-        Text("批量从 1 到 1024：小活儿为什么喂不饱硬件？", "Batches from 1 to 1024: why does little work not feed the hardware?"),
+        Text("批量从 1 到 1024：小活儿为什么喂不饱硬件？", "Batches from 1 to 1024: why does a small job leave the hardware idle?"),
         {"task": "step"},
         "limits",
     ),
@@ -343,7 +341,7 @@ def _run_product(p: Benchmark, device: torch.device, generator: torch.Generator)
             f"{products.full[0].device}: {done[0] / 1e9:.2g} GFLOP/s for the smallest product, {done[-1] / 1e9:.3g} for the largest. Bands: slowest to fastest repetition.",
         )
         by_size = LineChart(
-            Text("速度与矩阵大小", "Speed by size of the matrices"),
+            Text("速度与矩阵大小", "Speed against matrix size"),
             Axis(Text("n（n×n 矩阵，对数）", "n (of n×n matrices, log)"), log=True, low=SMALLEST, high=far),
             Axis(Text("GFLOP/s（对数）", "GFLOP/s (log)"), log=True, low=1e-2, high=1e3 if far == p.largest else 1e6),
             tuple(_scaled(series) for series in products.drawn()),
@@ -355,7 +353,7 @@ def _run_product(p: Benchmark, device: torch.device, generator: torch.Generator)
     pace = Pace()
     for share in measured(jobs, p.repeats):
         if pace.due(share):
-            yield Snapshot(0.99 * share, Text("计时中", "timing"), charts())
+            yield Snapshot(0.99 * share, Text("计时中", "Timing"), charts())
     figures, outcome = judge_product(p, products, parameters, work)
     yield Snapshot(1, Text("完成", "Done"), charts(), figures, outcome)
 
@@ -425,22 +423,20 @@ def _explain_product(p: Benchmark, products: Products, speeds: Sequence[float], 
     if products.python.x and products.add.x:
         python, add = products.python.medians()[-1] / 1e9, products.add.medians()[-1] / 1e9
         slow = Text(
-            f"逐个元素的 Python 循环只有 {python:.2g}；逐元素加法 {add:.2g}，因为每次运算要搬 8 字节，受限于内存。",
-            f"One Python operation at a time gives {python:.2g}; element-wise addition {add:.2g}, as it moves 8 bytes for each operation and waits for memory. ",
+            f"逐个元素的 Python 循环只有 {python:.2g} GFLOP/s；逐元素加法 {add:.2g}，因为每次运算要搬 8 字节，受限于内存。",
+            f"One Python operation at a time gives {python:.2g} GFLOP/s; element-wise addition {add:.2g}, as it moves 8 bytes for each operation and waits for memory. ",
         )
         speed = speed + slow
     if p.half:
-        parts = [
-            f"{series.name.en.rpartition(' ')[2]} {series.medians()[-1] / 1e9:.3g} (n = {series.x[-1]:g})"
+        measured_at = [
+            (series.name.en.rpartition(" ")[2], f"{series.medians()[-1] / 1e9:.3g}", f"n = {series.x[-1]:g}")
             for series in [main, *products.half]
             if series.x
         ]
         half = Text(
-            "各精度（GFLOP/s）：" + "，".join(parts) + "。位数少只有在硬件有相应单元时才快，没有就可能更慢。",
-            "By precision, in GFLOP/s: "
-            + ", ".join(parts)
-            + ". Fewer bits are faster only where the hardware has units for them; without, they can be slower. ",
-        )
+            "各精度（GFLOP/s）：" + "，".join(f"{kind} {rate}（{n}）" for kind, rate, n in measured_at) + "。位数少只有在硬件有相应单元时才快，没有就可能更慢。",
+            "By precision, in GFLOP/s: " + ", ".join(f"{kind} {rate} ({n})" for kind, rate, n in measured_at) + ". Fewer bits are faster only where the hardware has units for them; without, they can be slower. ",
+        )  # fmt: skip
         speed = speed + half
     alone = Text(
         "这里只有一个设备（单线程），没有加速器可比；上面的对比说明了为什么要成批地算。",
@@ -493,7 +489,7 @@ def _run_step(p: Benchmark, device: torch.device, generator: torch.Generator) ->
         axis = Axis(Text("批量（对数）", "batch size (log)"), log=True, low=1, high=BATCHES[-1])
         shown = [series for series in lines if series.x]
         speed = LineChart(
-            Text("每秒训练的样本数", "Samples trained a second"),
+            Text("每秒训练的样本数", "Samples trained per second"),
             axis,
             Axis(Text("样本/秒（对数）", "samples/s (log)"), log=True, low=100, high=1e8),
             (*[series.line() for series in shown], *([ideal] if shown else [])),
@@ -515,7 +511,7 @@ def _run_step(p: Benchmark, device: torch.device, generator: torch.Generator) ->
     pace = Pace()
     for share in measured(jobs, p.repeats):
         if pace.due(share):
-            yield Snapshot(0.99 * share, Text("计时中", "timing"), charts())
+            yield Snapshot(0.99 * share, Text("计时中", "Timing"), charts())
     figures, outcome = judge_step(p, lines)
     yield Snapshot(1, Text("完成", "Done"), charts(), figures, outcome)
 
@@ -532,7 +528,7 @@ def judge_step(p: Benchmark, lines: Sequence[Series]) -> tuple[tuple[Figure, ...
     largest = int(main.x[-1])
     times = [1e3 * batch / rate for batch, rate in zip(main.x, main.medians(), strict=True)]
     figures = [
-        Figure(Text(f"每秒样本数：批量 {largest} ÷ 批量 1", f"Samples a second: batch {largest} ÷ batch 1"), mean, (high - low) / 2, "×")
+        Figure(Text(f"每秒样本数：批量 {largest} ÷ 批量 1", f"Samples per second: batch {largest} ÷ batch 1"), mean, (high - low) / 2, "×")
     ]
     for series in lines:
         for batch, rates in zip(series.x, series.rates, strict=True):
@@ -549,14 +545,16 @@ def judge_step(p: Benchmark, lines: Sequence[Series]) -> tuple[tuple[Figure, ...
         "if the workload is not large enough or lacks parallelism, the processor is under-utilised and limited by latency",
     )
     found = Text(
-        f"{main.device} 上一步（64 → {p.width} → 10）在批量 1 时 {times[0]:.2g} 毫秒，批量 {largest} 时 {times[-1]:.2g} 毫秒：样本多了 {largest} 倍，时间多了 {_times(times[-1] / times[0])} 倍。",
+        f"{main.device} 上一步（64 → {p.width} → 10）在批量 1 时 {times[0]:.2g} 毫秒，批量 {largest} 时 {times[-1]:.2g} 毫秒：样本是原来的 {largest} 倍，时间是原来的 {_times(times[-1] / times[0])} 倍。",
         f"On {main.device} a step (64 → {p.width} → 10) takes {times[0]:.2g} ms at batch 1 and {times[-1]:.2g} ms at batch {largest}: {largest} times the samples in {_times(times[-1] / times[0])} times the time. ",
     )
-    why = Text("这里批量 1 已经有足够的计算，加大批量赚得不多。", "Here batch 1 is work enough already, and larger batches gain little. ")
+    why = Text(
+        "这里批量 1 的计算量已经够大，加大批量赚得不多。", "Here a batch of 1 is enough work already, and larger batches gain little. "
+    )
     if mean >= 4:
         why = Text(
             "小批量的时间大多是调用几十个小算子的固定开销，与算多少无关；曲线变平之处才轮到算力或内存。",
-            "With small batches most of it is the fixed cost of calling a few dozen small operations, whatever they compute; only where the curve flattens do arithmetic or memory set the pace. ",
+            "With small batches most of the time is the fixed cost of calling a few dozen small operations, however little they compute; only where the curve flattens do arithmetic or memory set the pace. ",
         )
     rest = Text(
         "这里没有加速器可比；加速器每次调用的开销通常更大。",
@@ -578,12 +576,12 @@ def judge_step(p: Benchmark, lines: Sequence[Series]) -> tuple[tuple[Figure, ...
 def predict(p: Benchmark) -> Prediction:
     if p.task == "step":
         return Prediction(
-            Text(f"网络 64 → {p.width} → 10，批量从 1 加到 1024。每秒训练的样本数变成多少倍？", f"A network 64 → {p.width} → 10, the batch grows from 1 to 1024. How many times as many samples a second?"),
+            Text(f"网络 64 → {p.width} → 10，批量从 1 加到 1024。每秒训练的样本数变成多少倍？", f"The batch of a network 64 → {p.width} → 10 grows from 1 to 1024. By what factor do the samples trained per second grow?"),
             {
                 "flat": Text("不到 4 倍", "less than 4 times"),
                 "some": Text("4–20 倍", "4 to 20 times"),
                 "most": Text("20–512 倍", "20 to 512 times"),
-                "full": Text("512 倍以上，几乎等比", "over 512: nearly in proportion"),
+                "full": Text("512 倍以上，几乎等比", "over 512 times: nearly in proportion"),
             },
         )  # fmt: skip
     if p.half:
@@ -592,7 +590,7 @@ def predict(p: Benchmark) -> Prediction:
             {"float32": same("float32"), "bfloat16": same("bfloat16"), "float16": same("float16")},
         )
     return Prediction(
-        Text(f"每秒的运算次数，{p.largest}×{p.largest} 的矩阵乘法是 8×8 的多少倍？", f"Operations a second: how many times faster is a product of {p.largest}×{p.largest} than one of 8×8?"),
+        Text(f"每秒的运算次数，{p.largest}×{p.largest} 的矩阵乘法是 8×8 的多少倍？", f"In operations per second, how many times as fast is a product of {p.largest}×{p.largest} as one of 8×8?"),
         {"little": Text(f"不到 {GROWTH} 倍", f"less than {GROWTH} times"), "some": Text(f"{GROWTH}–10 倍", f"{GROWTH} to 10 times"), "much": Text("10 倍以上", "over 10 times")},
     )  # fmt: skip
 
@@ -677,10 +675,10 @@ def code(p: Benchmark) -> str:
 DEMO = Demo(
     topic="hardware",
     title=Text("算力从哪里来", "Where speed comes from"),
-    question=Text("为什么深度学习要用 GPU，什么时候用不上？", "Why does deep learning want a GPU, and when is it of no use?"),
+    question=Text("为什么深度学习要用 GPU，什么时候用不上？", "Why does deep learning use GPUs, and when are they of no use?"),
     look_for=Text(
         "看同一台机器的速度怎样随矩阵变大而上升，又在哪里变平。再看屋顶线：每搬一个字节做的运算越少，离峰值越远。",
-        "See how the speed of one and the same machine rises with the size of the matrices, and where it flattens. Then the roofline: the fewer operations per byte, the farther from the peak.",
+        "See how the speed of one and the same machine rises with the size of the matrices, and where it flattens. Then look at the roofline: the fewer operations per byte, the farther from the peak.",
     ),
     scaled_down=Text(
         "VGG16 只数不训练；计时用单线程和小矩阵，几毫秒一次。倍数随机器、线程数和负载变化，只对这里有效。",

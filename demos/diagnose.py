@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from demos.core.charts import Axis, BarChart, Bars, Chart, Grid, Line, LineChart, PlaneChart, Role
+from demos.core.charts import Axis, BarChart, Bars, Chart, Grid, Line, LineChart, PlaneChart, Role, Style
 from demos.core.datasets import Dataset, load_digits_or_own
 from demos.core.demo import Demo, Figure, Outcome, Prediction, Preset, Snapshot, Source, Status, Verdict
 from demos.core.lazy import torch
@@ -57,13 +57,13 @@ class Diagnose(Parameters):
         "hidden",
         {"hidden": Text("隐藏（由种子抽取）", "hidden (drawn by the seed)")} | FAULTS,
         label=Text("故障", "Fault"),
-        help=Text("隐藏时换一个种子就是下一轮；指定一种可以单独研究。", "Hidden: the next seed is the next round. Name one to study it."),
+        help=Text("隐藏时换一个种子就是下一轮；指定一种可以单独研究。", "Hidden: the next seed is the next round. Choose one to study it."),
         modes=("one",),
     )
     strength: float = real(
         1, 0.05, 1, step=0.05,
         label=Text("故障强度", "Strength of the fault"),
-        help=Text("1 是整份故障，越小越隐蔽（两次 softmax 不分强弱）。", "1 is the whole fault; smaller is quieter (softmax twice is all or nothing)."),
+        help=Text("1 是整份故障，越小越隐蔽（两次 softmax 不分强弱）。", "1 is the whole fault; smaller values are harder to see (softmax twice is all or nothing)."),
     )  # fmt: skip
     steps: int = integer(
         300, 50, 600, step=50, label=Text("步数", "Steps"), help=Text("每个网络走多少步。", "Steps that each network takes.")
@@ -95,7 +95,7 @@ PRESETS = {
     ),
     "study-stuck": Preset(
         Text("研究：停在 ln 10", "Study: stuck at ln 10"),
-        Text("初始权重太小，loss 停在 ln 10：它和另外三种停住的原因怎么区分？", "Small initial weights leave the loss at ln 10: what tells it from three other causes?"),
+        Text("初始权重太小，loss 停在 ln 10：它和另外三种停住的原因怎么区分？", "Small initial weights leave the loss at ln 10: how can this be told from three other causes?"),
         {"fault": "init"},
     ),
     "study-floor": Preset(
@@ -370,7 +370,7 @@ _TELL = {
     ),
     "rate_low": Text(
         "看更新与权重之比：学习率 {rate}（参照 {ref_rate}），全程的更新加起来只有权重的 {moved}%（参照 {ref_moved}%），而第一层起初的梯度 {start_gradient} 与参照的 {ref_start_gradient} 差不多：梯度没有问题，小的是乘上的学习率。",
-        "Look at update ÷ weight: at a rate of {rate} (reference {ref_rate}) all updates together are {moved} % of the weights (reference {ref_moved} %), although the first layer's gradient begins at {start_gradient}, much like the reference's "
+        "Look at update ÷ weight: at a rate of {rate} (reference {ref_rate}) all updates together amount to {moved} % of the weights (reference {ref_moved} %), although the first layer's gradient begins at {start_gradient}, much like the reference's "
         "{ref_start_gradient}: the gradient is fine, what is small is the rate that multiplies it.",
     ),
     "labels": Text(
@@ -415,7 +415,7 @@ _EASIER = Text(
 )
 _HARDER = Text(
     "DeepFD 的判断是从许多运行的特征学来的；这里只有八条界限固定的规则，而且是为整份故障设的。",
-    "DeepFD learnt to judge from the features of many runs; here are only eight rules with fixed limits, meant for whole faults.",
+    "DeepFD learnt to judge from the features of many runs; here there are only eight rules with fixed limits, meant for whole faults.",
 )
 _PUBLISHED = Text(
     "DeepFD 诊断对了 52% 的故障程序，此前最好的工具 27%（那些多按预设规则判断）",
@@ -495,18 +495,19 @@ def _level(name: Text, p: Diagnose, y: float) -> Line:
 
 def _over_steps(p: Diagnose, panel: _Panel, looks: Sequence[Look], *levels: Line) -> LineChart:
     lines: list[Line] = []
-    for whose, runs, roles in (
-        (Text("参照", "ref. "), slice(p.seeds, None), ("baseline", "baseline")), (Text("", ""), slice(0, p.seeds), ("first", "second")),
-    ):  # fmt: skip
-        for (name, field, layer), role in zip(panel.series, roles, strict=True):
+    for whose, runs, roles, styles in (
+        (Text("参照", "ref. "), slice(p.seeds, None), ("baseline", "baseline"), ("line", "dots")),
+        (Text("", ""), slice(0, p.seeds), ("first", "second"), ("line", "line")),
+    ):
+        for (name, field, layer), role, style in zip(panel.series, roles, styles, strict=True):
             values = [getattr(look, field)[runs] if layer is None else getattr(look, field)[runs, layer] for look in looks]
-            lines += [_line(whose + name, cast(Role, role), looks, values, panel.y)] if looks else []
+            lines += [_line(whose + name, cast(Role, role), looks, values, panel.y, cast(Style, style))] if looks else []
     told = [(line.name, _say(list(line.y)[-1])) for line in lines]
     summary = Text("，".join(f"{name.zh} {value}" for name, value in told), ", ".join(f"{name.en} {value}" for name, value in told))
     return LineChart(panel.title, Axis(STEP, low=0, high=p.steps), panel.y, (*lines, *levels), _now(looks, summary))
 
 
-def _line(name: Text, role: Role, looks: Sequence[Look], rows: Sequence[Tensor], axis: Axis) -> Line:
+def _line(name: Text, role: Role, looks: Sequence[Look], rows: Sequence[Tensor], axis: Axis, style: Style) -> Line:
     """Mean and band over runs of rows (one (S,) for each look), held inside the axis; one run that is no longer finite makes the mean infinite."""
     assert axis.low is not None and axis.high is not None
     chosen = thinned(len(rows))
@@ -514,7 +515,7 @@ def _line(name: Text, role: Role, looks: Sequence[Look], rows: Sequence[Tensor],
     values = (values if axis.log else 100 * values).clamp(axis.low, axis.high).where(values.isfinite(), math.inf)
     mean, low, high = mean_and_band(values.T.tolist(), log=axis.log)
     high = [min(value, axis.high) if math.isfinite(value) else value for value in high]
-    return Line(name, role, [float(looks[i].step) for i in chosen], mean, [max(value, axis.low) for value in low], high)
+    return Line(name, role, [float(looks[i].step) for i in chosen], mean, [max(value, axis.low) for value in low], high, style)
 
 
 def _dead_chart(p: Diagnose, looks: Sequence[Look]) -> BarChart:
@@ -622,12 +623,12 @@ def _missed(p: Diagnose, usual: str, values: dict[str, str]) -> Text:
     if p.strength < 1 and usual == "none":
         return Text(
             f"强度只有 {p.strength:g}，没有越过任何一条规则的界限。要与健康的参照对照才可能看出来：测试准确率 {values['test_accuracy']}%（参照 {values['ref_test_accuracy']}%），训练 loss {values['train_loss']}（参照 {values['ref_train_loss']}）。",
-            f"At a strength of {p.strength:g} no rule's limit is passed. It may show beside a healthy reference: test accuracy {values['test_accuracy']} % (reference {values['ref_test_accuracy']} %), "
+            f"At a strength of {p.strength:g} no rule's limit is passed. The fault may show beside a healthy reference: test accuracy {values['test_accuracy']} % (reference {values['ref_test_accuracy']} %), "
             f"training loss {values['train_loss']} (reference {values['ref_train_loss']}).",
         )
     return Text(
-        "规则按次序判断，前面的会盖过后面的；界限又是按数字数据、三层网络和整份故障想的，换了设置未必合适：读数要对照健康的参照来看。",
-        "The rules go in order, and an early one may hide a later; their limits were thought out for the digits, three hidden layers and whole faults, and may not fit other settings: read the curves beside a healthy reference.",
+        "规则按次序判断，前面的会盖过后面的；界限又是按数字数据、三层网络和整份故障定的，换了设置未必合适：读数要对照健康的参照来看。",
+        "The rules are tried in order, and an earlier one may hide a later one; their limits were chosen for the digits, three hidden layers and whole faults, and may not fit other settings: compare the readings with a healthy reference.",
     )
 
 
@@ -681,7 +682,10 @@ def _all_charts(p: Diagnose, looks: Sequence[Look], named: Sequence[Sequence[str
     )
     names = tuple(_SHORT[fault] for fault in FAULTS)
     now = (
-        Text(f"规则说对 {100 * rights[-1] / total:.0f}%。", f"The rules are right in {100 * rights[-1] / total:.0f} %.")
+        Text(
+            f"规则在 {100 * rights[-1] / total:.0f}% 的运行里说对。",
+            f"The rules are right in {100 * rights[-1] / total:.0f} % of the runs.",
+        )
         if rights
         else Text("还没有数据。", "No data yet.")
     )
@@ -698,7 +702,7 @@ def _all_charts(p: Diagnose, looks: Sequence[Look], named: Sequence[Sequence[str
             grid=Grid(Text("占该故障运行的比例", "share of that fault's runs"), _confusion(p, named[-1])[::-1] if named else [[math.nan] * len(FAULTS)] * len(FAULTS), low=0, high=1),
         ),
         LineChart(
-            Text("看到第几步能说对多少", "How much can be named by which step"), Axis(STEP, low=0, high=p.steps),
+            Text("看到第几步，规则能说对多少", "Share named rightly by each step"), Axis(STEP, low=0, high=p.steps),
             Axis(Text("说对的比例（%）", "named rightly (%)"), low=0, high=100),
             (*((shares,) if looks else ()), _level(same("DeepFD"), p, 100 * PUBLISHED)), now,
         ),
@@ -749,10 +753,13 @@ def _unnoticed(p: Diagnose, diagonal: dict[str, float], change: dict[str, float]
         )
     names = Text("、".join(FAULTS[fault].zh for fault in missed), ", ".join(FAULTS[fault].en for fault in missed))
     worst, best = missed[0], missed[-1]
+    quiet = Text("", "")
+    if p.strength < 1:
+        quiet = Text(f"强度只有 {p.strength:g}，规则认不出来在意料之中。", f" At a strength of {p.strength:g} that was to be expected.")
     return Text(
-        f"多半没认出来的有 {len(missed)} 种：{names.zh}。与健康的运行相比，测试准确率相差 {change[worst]:+.1f}（{FAULTS[worst].zh}）到 {change[best]:+.1f} 个百分点（{FAULTS[best].zh}）。"
+        f"多半没认出来的有 {len(missed)} 种：{names.zh}。{quiet.zh}与健康的运行相比，测试准确率相差 {change[worst]:+.1f}（{FAULTS[worst].zh}）到 {change[best]:+.1f} 个百分点（{FAULTS[best].zh}）。"
         "没有越过界限的故障不报错，单看曲线像是健康的：要与健康的基线对照、查看数据、一次只改一处来找。",
-        f"Mostly missed are {len(missed)}: {names.en}. Beside the healthy runs their test accuracy differs by {change[worst]:+.1f} ({FAULTS[worst].en}) to {change[best]:+.1f} points ({FAULTS[best].en}). "
+        f"Missed in most runs ({len(missed)}): {names.en}.{quiet.en} Compared with the healthy runs, their test accuracy differs by {change[worst]:+.1f} ({FAULTS[worst].en}) to {change[best]:+.1f} points ({FAULTS[best].en}). "
         "A fault within the limits raises no alarm, and its curves alone pass for healthy: compare with a healthy baseline, look at the data, change one thing at a time.",
     )
 
@@ -763,7 +770,7 @@ def _unnoticed(p: Diagnose, diagonal: dict[str, float], change: dict[str, float]
 def predict(p: Diagnose) -> Prediction:
     if p.task == "all":
         return Prediction(
-            Text(f"故障强度 {p.strength:g}，九种情况各运行 {p.seeds} 次：八条规则能说对多少？", f"At a strength of {p.strength:g}, {p.seeds} runs of each of nine cases: how many will eight rules name rightly?"),
+            Text(f"故障强度 {p.strength:g}，九种情况各运行 {p.seeds} 次：八条规则能说对多少？", f"At a strength of {p.strength:g} and with {p.seeds} runs of each of nine cases, how many runs will eight rules name rightly?"),
             {"few": Text("不到 40%", "under 40 %"), "some": Text("40% 到 80%", "40 to 80 %"), "most": Text("80% 以上", "80 % or more")},
         )  # fmt: skip
     if p.fault == "hidden":
@@ -775,7 +782,7 @@ def predict(p: Diagnose) -> Prediction:
     return Prediction(
         Text(f"这次的情况是“{FAULTS[p.fault].zh}”，强度 {p.strength:g}。规则会在哪里认出毛病？", f"The case is “{FAULTS[p.fault].en}” at a strength of {p.strength:g}. Where will the rules find something wrong?"),
         {
-            "loss": Text("loss 的高低：起点，或与准确率不相称", "in the level of the loss: its start, or unfit for the accuracy"),
+            "loss": Text("loss 的高低：起点，或与准确率不相称", "in the level of the loss: at the start, or not matching the accuracy"),
             "gradients": Text("梯度，或更新与权重之比", "in the gradient or update ÷ weight"),
             "units": Text("死亡单元", "in the dead units"),
             "gap": Text("训练与测试的差距", "between training and test"),
@@ -892,10 +899,10 @@ def code(p: Diagnose) -> str:
 DEMO = Demo(
     topic="optimization",
     title=Text("诊断：从曲线认出故障", "Diagnosis: name the fault from its curves"),
-    question=Text("一次训练出了毛病：从曲线看，毛病在哪里？", "A training run has a fault: where does it lie, by its curves?"),
+    question=Text("一次训练出了毛病：从曲线看，毛病在哪里？", "A training run has a fault: where does it lie, judging by its curves?"),
     look_for=Text(
         "先看第一步之前：loss 是不是 ln C，有没有死亡单元，梯度传到第一层还剩多少。再看更新与权重之比，最后看训练与测试的差距；灰色是健康的参照。",
-        "First look before the first step: is the loss ln C, are units dead, how much gradient reaches the first layer? Then at update ÷ weight, and last at the gap between training and test; grey is a healthy reference.",
+        "First look at the state before the first step: is the loss ln C, are units dead, how much gradient reaches the first layer? Then look at update ÷ weight, and last at the gap between training and test; grey is a healthy reference.",
     ),
     scaled_down=Text(
         "用 8×8 数字上的小型全连接网络和八种人为放入的故障，代替论文里收集的各种故障程序。",

@@ -38,15 +38,15 @@ MOST = 80.0  # percent of an unseen class that must be recognised
 class Distillation(Parameters):
     task: str = mode_choice(
         "errors", {"errors": Text("测试错误", "test errors"), "unseen": Text("没见过的类", "an unseen class")},
-        label=Text("实验", "Experiment"), help=Text("比较错误率，还是把一个类从迁移集里拿掉。", "Compare errors, or leave a class out of the transfer set."),
+        label=Text("实验", "Experiment"), help=Text("比较错误率，还是把一个类从迁移集里拿掉。", "Compare test errors, or leave a class out of the transfer set."),
     )  # fmt: skip
     temperature: float = real(4.0, 1, 40, log=True, label=Text("温度 T", "Temperature T"), help=Text("教师和学生的 logit 都除以它；1 就是原样。", "Logits of teacher and student are divided by it; 1 leaves them as they are."))  # fmt: skip
     alpha: float = real(0.9, 0, 1, step=0.05, label=Text("软标签的权重 α", "Weight α of the soft labels"), help=Text("损失是 α·T²·KL(软) + (1−α)·交叉熵(硬)。", "The loss is α·T²·KL (soft) + (1−α)·cross-entropy (hard)."))  # fmt: skip
     samples: int = integer(100, 30, 1297, label=Text("迁移集大小", "Transfer set"), help=Text("学生能看到多少张图；教师看过全部。", "How many images a student sees; the teacher has seen all."))  # fmt: skip
     width: int = integer(32, 2, 96, label=Text("学生的宽度", "Student's width"), help=Text("学生两个隐藏层各有多少单元；教师是 4 个 128 单元的网络。", "Units in each of the student's two hidden layers; the teacher is 4 networks of 128."))  # fmt: skip
     unseen: int = integer(3, 0, 9, label=Text("拿掉哪一类", "Class left out"), help=Text("迁移集里没有这一类；自己的数据按类别名排序。", "Missing from the transfer set; classes of your own data are in the order of their names."), modes=("unseen",))  # fmt: skip
-    steps: int = integer(400, 50, 1000, step=50, advanced=True, label=Text("学生的步数", "Student's steps"), help=Text("每步 50 张图。", "Each of 50 images."))  # fmt: skip
-    teacher_steps: int = integer(500, 0, 1000, step=50, advanced=True, label=Text("教师的步数", "Teacher's steps"), help=Text("太少，教师自己就不行。", "Too few make a poor teacher."))  # fmt: skip
+    steps: int = integer(400, 50, 1000, step=50, advanced=True, label=Text("学生的步数", "Student's steps"), help=Text("每步 50 张图。", "Each uses 50 images."))  # fmt: skip
+    teacher_steps: int = integer(500, 0, 1000, step=50, advanced=True, label=Text("教师的步数", "Teacher's steps"), help=Text("太少的话，教师自己就不行。", "Too few make a poor teacher."))  # fmt: skip
     lr: float = real(0.01, 0.0001, 1, log=True, advanced=True, label=Text("学生的学习率", "Student's learning rate"), help=Text("Adam。", "Of Adam."))  # fmt: skip
     seeds: int = integer(10, 5, 16, advanced=True, label=Text("学生数", "Students"), help=Text("每组有多少个学生，各有自己的初始权重和迁移集。", "In each group; each has its own initial weights and transfer set."))  # fmt: skip
     data: str = own_data("classes")
@@ -61,12 +61,12 @@ PRESETS = {
     ),
     "unseen": Preset(
         Text("没见过的 3", "Unseen 3s"),
-        Text("迁移集里没有一张 3，学生只学软标签：它认得出 3 吗？", "Not one 3 in the transfer set, and soft labels only: will the student know a 3?"),
+        Text("迁移集里没有一张 3，学生只学软标签：它认得出 3 吗？", "Not one 3 in the transfer set, and nothing but soft labels: will the student know a 3?"),
         {"task": "unseen", "samples": 1000, "temperature": 20.0, "alpha": 1.0, "width": 64, "steps": 500},
     ),
     "tiny-student": Preset(
         Text("学生太小", "Student too small"),
-        Text("每层只有 4 个单元，全部 1297 张图：软标签还有用吗？", "Four units a layer and all 1,297 images: are soft labels still of use?"),
+        Text("每层只有 4 个单元，全部 1,297 张图：软标签还有用吗？", "Four units per layer and all 1,297 images: are soft labels still of use?"),
         {"task": "errors", "width": 4, "samples": 1297},
         "limits",
     ),
@@ -261,19 +261,22 @@ def _charts(p: Distillation, view: _View) -> tuple[Chart, ...]:
     if view.looks:
         parts = [*zip(_groups(p), torch.stack(view.looks, 1), strict=True)]
         if p.task == "unseen":
-            parts.append(((Text("T，未修正", "T, no bias"), "fourth"), torch.stack([plain[2] for plain in view.plain])))
+            name = _groups(p)[2][0] + Text("，未修正", ", uncorrected")
+            parts.append(((name, "fourth"), torch.stack([plain[2] for plain in view.plain])))
         lines += [Line(name, role, view.steps, *mean_and_band(values.T.clamp_min(0.2 if p.task == "errors" else 0).tolist(), log=p.task == "errors")) for (name, role), values in parts]  # fmt: skip
         now = [(name, float(values[-1].mean())) for (name, _), values in parts]
         told = Text(
-            f"第 {view.steps[-1]} 步：" + "，".join(f"{name.zh} {value:.1f}%" for name, value in now) + f"；教师 {view.teacher:.1f}%。",
-            f"Step {view.steps[-1]}: " + ", ".join(f"{name.en} {value:.1f} %" for name, value in now) + f"; teacher {view.teacher:.1f} %.",
+            f"第 {view.steps[-1]} 步：" + "；".join(f"{name.zh}：{value:.1f}%" for name, value in now) + f"；教师：{view.teacher:.1f}%。",
+            f"Step {view.steps[-1]}. "
+            + "; ".join(f"{name.en}: {value:.1f} %" for name, value in now)
+            + f"; teacher: {view.teacher:.1f} %.",
         )
     step = Axis(Text("学生的训练步数", "student's training step"), low=0, high=p.steps)
     if p.task == "errors":
         main = LineChart(Text("学生的测试错误率", "Test error of the students"), step, Axis(Text("测试错误率（%，对数）", "test error (%, log)"), log=True, low=0.5, high=100), tuple(lines), told)  # fmt: skip
     else:
         main = LineChart(
-            Text("没见过的类：修正偏置后认出多少", "The unseen class: recognised once its bias is put right"), step,
+            Text("没见过的类：修正偏置后认出多少", "The unseen class: how much is recognised once its bias is corrected"), step,
             Axis(Text("认出的比例（%）", "recognised (%)"), low=0, high=100), tuple(lines), told,
         )  # fmt: skip
     return (main, _soft_labels(p, view), *_pictures(p, view))
@@ -283,7 +286,7 @@ def _soft_labels(p: Distillation, view: _View) -> BarChart:
     """What the teacher says about the first of the images."""
     title, share = Text("一张图的软标签", "Soft labels of one image"), Axis(Text("概率", "probability"), low=0, high=1)
     if view.logits is None:
-        return BarChart(title, (), share, (), Text("教师训练完以后才有软标签。", "There are soft labels once the teacher is trained."))
+        return BarChart(title, (), share, (), Text("教师训练完以后才有软标签。", "Soft labels appear once the teacher is trained."))
     logits, label, (_, plain, soft) = view.logits[0], view.labels[0], _groups(p)
     top = (logits / p.temperature).softmax(0).topk(min(4, len(logits))).indices.tolist()
     rows = [[round(v, 3) for v in (logits / t).softmax(0)[top].tolist()] for t in (1.0, p.temperature)]
@@ -304,8 +307,8 @@ def _pictures(p: Distillation, view: _View) -> tuple[Chart, ...]:
         others = logits.clone()
         others[label] = -1
         second = p.unseen if p.task == "unseen" else int(others.argmax())
-        images.append(Image(Text(f"{label}，像 {second}：{100 * logits[second]:.0f}%", f"{label}; {second}: {100 * logits[second]:.0f} %"), image.view(SIDE, SIDE)))  # fmt: skip
-    told = Text("每张图下面是真实的类，以及教师在温度 T 下分给另一类的概率。", "Below each image its true class, and the probability that the teacher gives to another one at T.")  # fmt: skip
+        images.append(Image(Text(f"{label}，像 {second}：{100 * logits[second]:.0f}%", f"{label} as {second}: {100 * logits[second]:.0f} %"), image.view(SIDE, SIDE)))  # fmt: skip
+    told = Text("每张图下面：真实的类、另一类，以及教师在温度 T 下分给后者的概率。", "Below each image: its true class, another class, and the probability that the teacher gives that one at temperature T.")  # fmt: skip
     return (ImageGrid(Text("教师觉得它们像什么", "What the teacher takes them for"), tuple(images), told, columns=4),)
 
 
@@ -355,7 +358,7 @@ def _explain_errors(p: Distillation, errors: Sequence[float], unlearnt: float, s
     elif status != "not_at_this_scale":
         why = Text(
             f"教师看过所有训练图，知道谁像谁；T = 1 时它分给第二名的概率平均只有 {seconds[0]:.2g}%，与硬标签几乎没有区别，T = {p.temperature:.3g} 时是 {seconds[1]:.2g}%，这些相似度才进得了梯度。",
-            f"The teacher has seen all training images and knows what resembles what. At T = 1 it leaves the runner-up {seconds[0]:.2g} % on average, hardly different from a hard label; at T = {p.temperature:.3g} it is {seconds[1]:.2g} %, and such likeness gets into the gradient. ",
+            f"The teacher has seen all training images and knows what resembles what. At T = 1 it leaves the runner-up {seconds[0]:.2g} % on average, hardly different from a hard label; at T = {p.temperature:.3g} it is {seconds[1]:.2g} %, and only then do such resemblances reach the gradient. ",
         )
     elif teacher > hard:
         why = Text("教师自己比学生还差，没有什么可教。", "The teacher is worse than its students and has nothing to teach. ")
@@ -368,17 +371,17 @@ def _explain_errors(p: Distillation, errors: Sequence[float], unlearnt: float, s
         )
     elif unlearnt > 5:
         why = Text(
-            f"学生连自己的迁移集都有 {unlearnt:.0f}% 分不对：缺的是容量，不是信息。软标签要它拟合所有类的概率，比只分出最大的一类更费容量。",
-            f"Even on their own transfer set the students get {unlearnt:.0f} % wrong: what they lack is capacity, not information. Soft labels ask for the probabilities of all classes, which takes more of it than naming the largest. ",
+            f"学生连自己的迁移集都有 {unlearnt:.0f}% 分不对：缺的是容量，不是信息。软标签要它拟合所有类的概率，比只分出最大的一类更费容量，所以得不到论文里的好处。",
+            f"Even on their own transfer set the students get {unlearnt:.0f} % wrong: what they lack is capacity, not information. Soft labels ask for the probabilities of all classes, which takes more of it than naming the largest, so the paper's gain is not to be expected. ",
         )
     else:
         why = Text(
             f"{p.samples} 张图的硬标签已经够用，离教师只差 {hard - teacher:.1f} 个百分点，软标签带来的那一点在 {p.seeds} 个学生上分辨不出来。",
-            f"Hard labels on {p.samples} images do: they are {hard - teacher:.1f} points from the teacher, and what little soft labels add cannot be told apart with {p.seeds} students. ",
+            f"Hard labels on {p.samples} images are enough: they are {hard - teacher:.1f} points from the teacher, and {p.seeds} students are too few to show what little soft labels add. ",
         )
     scaled = Text(
         "论文里学生与教师用同一批 6 万张图，这里学生只有其中一部分（可用滑块改）。",
-        "In the paper student and teacher have the same 60,000 images; here a student has some of them (see the slider).",
+        "In the paper student and teacher have the same 60,000 images; here a student has only some of the teacher's (see the slider).",
     )
     return found + why + scaled
 
@@ -394,12 +397,12 @@ def _judge_unseen(p: Distillation, teacher: float, before: Tensor, after: Tensor
     status: Status = "reproduced" if low > MOST else "same_direction" if low > hard_high else "not_at_this_scale"
     names = [name for name, _ in _groups(p)]
     figures = (
-        Figure(Text("认出没见过的类，修正偏置后", "Unseen class recognised, bias put right"), *mean_and_spread(after[2].tolist()), "%"),
-        Figure(Text("认出没见过的类，未修正", "Unseen class recognised, as it is"), *mean_and_spread(before[2].tolist()), "%"),
-        *(Figure(Text(f"修正后认出：{name.zh}", f"Recognised with the bias: {name.en}"), *mean_and_spread(row), "%") for name, row in zip(names[:2], after.tolist(), strict=False)),
+        Figure(Text("认出没见过的类，修正偏置后", "Unseen class recognised, bias corrected"), *mean_and_spread(after[2].tolist()), "%"),
+        Figure(Text("认出没见过的类，未修正", "Unseen class recognised, uncorrected"), *mean_and_spread(before[2].tolist()), "%"),
+        *(Figure(Text(f"修正后认出：{name.zh}", f"Recognised, bias corrected: {name.en}"), *mean_and_spread(row), "%") for name, row in zip(names[:2], after.tolist(), strict=False)),
         Figure(Text("教师认出这一类", "The teacher on that class"), teacher, None, "%"),
         Figure(Text("加上的偏置", "Bias added"), *mean_and_spread(bias[2].tolist())),
-        Figure(Text("全部测试图的错误率，未修正", "Error on all test images, as it is"), *mean_and_spread(errors[2].tolist()), "%"),
+        Figure(Text("全部测试图的错误率，未修正", "Error on all test images, uncorrected"), *mean_and_spread(errors[2].tolist()), "%"),
     )  # fmt: skip
     published = Text(
         "MNIST，迁移集里没有 3：把 3 的偏置调高之后认出 98.6% 的测试 3，调之前 1010 个里错 133 个（认出 86.8%）",
@@ -408,14 +411,14 @@ def _judge_unseen(p: Distillation, teacher: float, before: Tensor, after: Tensor
     hard, plain, soft = (float(row.mean()) for row in after)
     found = Text(
         f"迁移集里没有类 {p.unseen}，T = {p.temperature:.3g} 的学生仍认出 {float(before[2].mean()):.0f}%，把这一类的偏置加上 {float(bias[2].mean()):.1f} 之后 {soft:.0f}%；同样修正，T = 1 的学生 {plain:.0f}%，硬标签 {hard:.0f}%。",
-        f"With no sample of class {p.unseen} in the transfer set, students at T = {p.temperature:.3g} still recognise {float(before[2].mean()):.0f} %, and {soft:.0f} % with {float(bias[2].mean()):.1f} added to that class's bias; with such a correction students at T = 1 reach {plain:.0f} %, hard labels {hard:.0f} %. ",
+        f"With no sample of class {p.unseen} in the transfer set, students at T = {p.temperature:.3g} still recognise {float(before[2].mean()):.0f} %, and {soft:.0f} % with {float(bias[2].mean()):.1f} added to that class's bias; with the same kind of correction, students at T = 1 reach {plain:.0f} % and those with hard labels {hard:.0f} %. ",
     )
     if status == "not_at_this_scale":
-        why = Text("软标签里关于这一类的信息没有学到：温度太低、α 太小、学生太小或教师太差。", "What the soft labels say about that class was not learnt: too low a temperature, too small an α or student, or too poor a teacher. ")  # fmt: skip
+        why = Text("软标签里关于这一类的信息没有学到：温度太低、α 太小、学生太小或教师太差。", "What the soft labels say about that class was not learnt: the temperature, α or the student is too small, or the teacher too poor. ")  # fmt: skip
     else:
         why = Text(
             f"教师在别的类的图上也说了“有几分像类 {p.unseen}”（见图），学生由此知道它长什么样；但这一类在软标签里总是很低，偏置也就学得太低，所以要修正。",
-            f"Of other images, too, the teacher says how much they resemble class {p.unseen} (see the pictures), and from that the student knows its looks; but it is always low in those labels, so its bias is learnt too low and has to be put right. ",
+            f"The teacher also says of images of other classes how much they resemble class {p.unseen} (see the pictures), and from that the student learns what it looks like; but its share in those labels is always low, so its bias is learnt too low and has to be corrected. ",
         )
     scaled = Text(
         "论文按测试集挑偏置，这里按教师的训练图挑，没有动用测试图；论文有 6 万张图和更宽的学生。",
@@ -434,19 +437,19 @@ def predict(p: Distillation) -> Prediction:
         return Prediction(
             Text(
                 f"迁移集里没有 {p.unseen}，软标签的权重 α = {p.alpha:g}，T = {p.temperature:g}。修正偏置之后，学生能认出测试集里多少 {p.unseen}？",
-                f"There is no {p.unseen} in the transfer set; soft labels have the weight α = {p.alpha:g}, T = {p.temperature:g}. With the bias put right, how many of the test {p.unseen}s will the student recognise?",
+                f"There is no {p.unseen} in the transfer set; soft labels have the weight α = {p.alpha:g}, T = {p.temperature:g}. With the bias corrected, how many of the test {p.unseen}s will the student recognise?",
             ),
             {"none": Text("不到 20%", "fewer than 20 %"), "some": Text("20%–80%", "20 to 80 %"), "most": Text("80% 以上", "over 80 %")},
         )
     return Prediction(
         Text(
             f"学生每层 {p.width} 个单元，{p.samples} 张图。改用 T = {p.temperature:g}、α = {p.alpha:g} 的软标签，测试错误会怎样？",
-            f"Students with {p.width} units a layer and {p.samples} images. What do soft labels at T = {p.temperature:g}, α = {p.alpha:g} do to their test errors?",
+            f"Students with {p.width} units per layer and {p.samples} images. What do soft labels with T = {p.temperature:g} and α = {p.alpha:g} do to their test errors?",
         ),
         {
             "half": Text("减少一半以上", "more than halve them"),
-            "fewer": Text("明显减少，但不到一半", "save a good part, less than half"),
-            "none": Text("几乎不减少，甚至更多", "save hardly any, or add some"),
+            "fewer": Text("明显减少，但不到一半", "save a clear share, but less than half"),
+            "none": Text("几乎不减少，甚至更多", "save hardly any, or even add some"),
         },
     )
 
@@ -513,13 +516,13 @@ def code(p: Distillation) -> str:
 DEMO = Demo(
     topic="architectures",
     title=Text("知识蒸馏：软标签教小网络", "Distillation: soft labels for a small network"),
-    question=Text("怎样让小网络更准：教师的软标签里有什么？", "How to make a small network better: what is in a teacher's soft labels?"),
+    question=Text("怎样让小网络更准：教师的软标签里有什么？", "How can a small network be made more accurate: what is in a teacher's soft labels?"),
     look_for=Text(
         "看三组学生的曲线：T = 1 的软标签与硬标签几乎一样，T 大时才拉开。再看一张图的软标签：第二名分到多少，它像不像那个数字。",
-        "The curves of three groups of students: soft labels at T = 1 do hardly better than hard ones, a larger T parts them. Then the soft labels of one image: how much goes to the runner-up, and does it look like it?",
+        "Look at the curves of the three groups of students: soft labels at T = 1 do hardly better than hard ones; only a larger T sets them apart. Then look at the soft labels of one image: how much goes to the runner-up, and does the image look like it?",
     ),
     scaled_down=Text(
-        "1797 张 8×8 的数字代替 MNIST；教师是 4 个两层 128 单元的网络，学生的迁移集可以比教师的训练集小得多。",
+        "1,797 张 8×8 的数字代替 MNIST；教师是 4 个两层 128 单元的网络，学生的迁移集可以比教师的训练集小得多。",
         "1,797 digits of 8×8 pixels stand in for MNIST; the teacher is four networks with two layers of 128 units, and a student's transfer set may be far smaller than the teacher's training set.",
     ),
     parameters=Distillation,

@@ -152,7 +152,7 @@ def test_why_nothing_was_gained_is_told() -> None:
     assert "almost hard ones" in why(Distillation(temperature=1.0), 5, 1, 0)
     assert "not in the loss" in why(Distillation(alpha=0.0), 5, 1, 0)
     assert "hardly learn" in why(Distillation(), 90, 1, 90)
-    assert "Hard labels on 1297 images do" in why(Distillation(samples=1297), 2, 1, 0)
+    assert "Hard labels on 1297 images are enough" in why(Distillation(samples=1297), 2, 1, 0)
 
 
 def test_the_first_preset_is_the_default() -> None:
