@@ -393,7 +393,7 @@ def _burst_chart(p: Anatomy, lengths: Sequence[int], curves: Sequence[Sequence[f
     lines = [Line(name, "theory", [1, WINDOW], [value, value]) for name, value in bounds if math.isfinite(value)]
     for i, (length, curve) in enumerate(zip(lengths, curves, strict=False)):
         lines.append(Line(same(f"{length}"), "second", range(1, len(curve) + 1), curve, shade=i / (len(lengths) - 1)))
-    told = ", ".join(str(length) for length in lengths)
+    told = [str(length) for length in lengths]
     longest = max((max(curve, default=0.0) for curve in curves), default=0.0)
     return LineChart(
         Text(f"沉默之后连来 {p.burst} 个梯度的步长", f"Steps on {p.burst} gradients after a silence"),
@@ -405,8 +405,8 @@ def _burst_chart(p: Anatomy, lengths: Sequence[int], curves: Sequence[Sequence[f
         ),
         tuple(lines),
         Text(
-            f"每条线是一种沉默长度，颜色越亮沉默越久：{told} 步。最长的一步是 {longest:.3g} 倍学习率。",
-            f"One line for each length of silence, the brighter the longer: {told} steps. The longest step is {longest:.3g} learning rates.",
+            f"每条线是一种沉默长度，颜色越亮沉默越久：{'、'.join(told)} 步。最长的一步是 {longest:.3g} 倍学习率。",
+            f"One line for each length of silence, the brighter the longer: {', '.join(told)} steps. The longest step is {longest:.3g} learning rates.",
         ),
     )
 

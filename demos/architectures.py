@@ -482,7 +482,7 @@ def _why_place(gain: float, failed: bool) -> Text:
         )
     return Text(
         f"图案不动，FNN 只要为这一处配好权值，共享权值换不来好处。{cost.zh}看曲线：换个位置，FNN 就认不得了；错开两步时两个图案的差别正好反号，它还会认反。",
-        f"Nothing moves, so the FNN needs weights for this place only, and sharing buys nothing.{cost.en} The curve shows that it is lost elsewhere; two steps away, where the difference between the two patterns "
+        f"Nothing moves, so the FNN needs weights for this place only, and sharing buys nothing.{cost.en} The curve shows that the FNN is lost elsewhere; two steps away, where the difference between the two patterns "
         "changes sign, it even takes one for the other.",
     )
 
@@ -494,16 +494,16 @@ def _why_shift(p: Architectures, gain: tuple[float, float, float], failed: bool)
             f"CNN 与 FNN 相差 {mean:+.0f} 个百分点（{low:+.0f} 到 {high:+.0f}），说不上 CNN 更好：可能还没有学会，也可能每个位置都训练过，FNN 逐处学会了。",
             f"CNN minus FNN is {mean:+.0f} points ({low:+.0f} to {high:+.0f}), so the CNN cannot be called better: it may not have learnt yet, or every place was shown and the FNN has learnt each by itself.",
         )
-    unseen = Text("没见过的位置等于没学", "those of an unseen place are untrained")
+    own = Text("要一处一处地学", "must learn each place by itself")
     if p.places == "half":
-        unseen = Text(
+        own = Text(
             "没见过的位置等于没学；紧挨着训练区的地方还会认反，因为错开两步时两个图案的差别正好反号",
             "those of an unseen place are untrained; just beyond the trained half it even takes one pattern for the other, as two steps away the difference between them changes sign",
         )
     return Text(
-        f"CNN 比 FNN 高 {mean:.0f} 个百分点（{low:.0f} 到 {high:.0f}）。CNN 在每个位置用同一组核再取最大值，在一处学会就在处处学会；FNN 给每个位置单独的权值，{unseen.zh}。RNN 在时间上也共享权值，但要自己学会认出图案并记到最后，往往只有部分种子做得到。",
+        f"CNN 比 FNN 高 {mean:.0f} 个百分点（{low:.0f} 到 {high:.0f}）。CNN 在每个位置用同一组核再取最大值，在一处学会就在处处学会；FNN 给每个位置单独的权值，{own.zh}。RNN 在时间上也共享权值，但要自己学会认出图案并记到最后，往往只有部分种子做得到。",
         f"The CNN leads the FNN by {mean:.0f} points ({low:.0f} to {high:.0f}). It uses the same kernels everywhere and takes the maximum, so what is learnt in one "
-        f"place holds in all; the FNN has weights of its own for every place, and {unseen.en}. The RNN shares its weights over time as well, "
+        f"place holds in all; the FNN has weights of its own for every place, and {own.en}. The RNN shares its weights over time as well, "
         "but must learn to recognise the pattern and to remember it to the end, which often only some seeds manage.",
     )  # fmt: skip
 

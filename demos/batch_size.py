@@ -21,7 +21,7 @@ from demos.core.parameters import Parameters, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import SGD, StackedMLP, cross_entropy, diverged_as_infinite, error_rate
 from demos.core.statistics import interval, log_spaced, mean_and_band, mean_and_spread, thinned
-from demos.core.text import Text, joined, same
+from demos.core.text import Text, joined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -270,10 +270,10 @@ def _line_chart(p: Batches, sizes: Sequence[int], losses: Tensor | None) -> Line
         ]
         means = [float(losses[ALPHAS.index(at), 0].mean()) for at in (-1, 0, 1, 2)]
         far = 1e3 * (y.high or 1)  # as in `_band`
-        ends = [same(f"{mean:.2g}") if mean <= far else Text("（发散）", "(diverged)") for mean in means]
+        ends = [f"{mean:.2g}" if mean <= far else "∞" for mean in means]
         told = Text(
-            f"训练损失：两个解处 {ends[1].zh} 和 {ends[2].zh}，再往外走同样的距离，小批量一侧 {ends[0].zh}，大批量一侧 {ends[3].zh}。",
-            f"Training loss: {ends[1].en} and {ends[2].en} at the two solutions; as far again beyond them, {ends[0].en} on the small-batch side, {ends[3].en} on the other.",
+            f"训练损失：两个解处 {ends[1]} 和 {ends[2]}，再往外走同样的距离，小批量一侧 {ends[0]}，大批量一侧 {ends[3]}。",
+            f"Training loss: {ends[1]} and {ends[2]} at the two solutions; as far again beyond them, {ends[0]} on the small-batch side, {ends[3]} on the other.",
         )
     rules = (
         Rule(Text(f"批量 {sizes[0]}", f"batch {sizes[0]}"), 0, "baseline"),
@@ -483,7 +483,7 @@ def predict(p: Batches) -> Prediction:
     return Prediction(
         Text(
             f"批量从 {p.small} 放大 {p.ratio} 倍（最多 {p.samples}），都训练 {p.epochs} 轮。大批量用哪种学习率，测试准确率的损失不到 {MARGIN:g} 个百分点？",
-            f"The batch grows from {p.small} to {p.ratio} times as many (at most {p.samples}), with {p.epochs} epochs for both. With which rate does the large batch lose less than {MARGIN:g} point of test accuracy?",
+            f"The batch grows {p.ratio}-fold from {p.small} (to {p.samples} at most); both sizes train for {p.epochs} epochs. With which rate does the large batch lose less than {MARGIN:g} point of test accuracy?",
         ),
         {
             "same": Text(f"不变（{p.rate:g}）", f"the same ({p.rate:g})"),

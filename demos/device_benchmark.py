@@ -483,7 +483,7 @@ def _run_step(p: Benchmark, device: torch.device, generator: torch.Generator) ->
         main = lines[0].medians() or [1.0]
         told = Text(
             f"{lines[0].device}：批量 1 每秒 {main[0]:,.0f} 个样本，批量 {BATCHES[len(main) - 1]} 每秒 {main[-1]:,.0f} 个。",
-            f"{lines[0].device}: {main[0]:,.0f} samples a second at batch 1, {main[-1]:,.0f} at batch {BATCHES[len(main) - 1]}.",
+            f"{lines[0].device}: {main[0]:,.0f} samples per second at batch 1, {main[-1]:,.0f} at batch {BATCHES[len(main) - 1]}.",
         )
         ideal = Line(Text("按批量等比", "proportional"), "theory", [1, BATCHES[-1]], [main[0], main[0] * BATCHES[-1]])
         axis = Axis(Text("批量（对数）", "batch size (log)"), log=True, low=1, high=BATCHES[-1])

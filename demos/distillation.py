@@ -266,8 +266,8 @@ def _charts(p: Distillation, view: _View) -> tuple[Chart, ...]:
         lines += [Line(name, role, view.steps, *mean_and_band(values.T.clamp_min(0.2 if p.task == "errors" else 0).tolist(), log=p.task == "errors")) for (name, role), values in parts]  # fmt: skip
         now = [(name, float(values[-1].mean())) for (name, _), values in parts]
         told = Text(
-            f"第 {view.steps[-1]} 步：" + "；".join(f"{name.zh}：{value:.1f}%" for name, value in now) + f"；教师：{view.teacher:.1f}%。",
-            f"Step {view.steps[-1]}. "
+            f"第 {view.steps[-1]} 步，" + "；".join(f"{name.zh}：{value:.1f}%" for name, value in now) + f"；教师：{view.teacher:.1f}%。",
+            f"At step {view.steps[-1]}, "
             + "; ".join(f"{name.en}: {value:.1f} %" for name, value in now)
             + f"; teacher: {view.teacher:.1f} %.",
         )
