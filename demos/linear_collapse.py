@@ -32,16 +32,16 @@ LOOKS = 25  # times that the test error is measured
 CELLS = 40  # of the decision maps, a side
 EXACT = 1e-5  # how far float32 outputs may lie from the one matrix, as a share of the largest output
 CLOUD = (0.5, 0.25)  # the centre of one cloud; the other lies opposite
+SHAPES = {
+    "spirals": Text("双螺旋", "spirals"), "moons": Text("双月牙", "moons"),
+    "circles": Text("同心圆", "circles"), "clouds": Text("两团高斯云", "two clouds"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Collapse(Parameters):
     shape: str = choice(
-        "spirals",
-        {
-            "spirals": Text("双螺旋", "spirals"), "moons": Text("双月牙", "moons"),
-            "circles": Text("同心圆", "circles"), "clouds": Text("两团高斯云", "two clouds"),
-        },
+        "spirals", SHAPES,
         label=Text("数据", "Data"), help=Text("平面上的两类点。", "Two classes of points in the plane."),
     )  # fmt: skip
     depth: int = integer(
@@ -201,7 +201,7 @@ def _map(p: Collapse, kind: str, network: StackedMLP, data: Dataset, reach: floa
     for c in range(data.classes):
         first, second = x[y == c].T.tolist()
         clouds += [Points(Text(f"类别 {c}", f"class {c}"), first, second, group=c % 10)] if first else []
-    name, title, more = KINDS[kind][0], Text("ReLU 网络的决策区域", "Regions of the ReLU net"), Text("", "")
+    title, more = Text("ReLU 网络的决策区域", "Regions of the ReLU net"), Text("", "")
     lines: tuple[Line, ...] = ()
     if kind == "linear":
         title = Text("深层线性网络的决策区域", "Regions of the deep linear net")
@@ -209,8 +209,8 @@ def _map(p: Collapse, kind: str, network: StackedMLP, data: Dataset, reach: floa
         lines = (Line(Text("一个矩阵", "one matrix"), "theory", *_line_of(network, reach)),)
         more = Text("；虚线由各层权重乘成的一个矩阵算出", "; the dashed line is drawn by the one matrix of its layers")
     told = Text(
-        f"{name.zh}网络（{p.depth} 个隐藏层）把平面分成的区域{more.zh}。",
-        f"Regions of the {name.en} network with {p.depth} hidden layers{more.en}.",
+        f"{title.zh}（{p.depth} 个隐藏层）{more.zh}。",
+        f"{title.en} with {p.depth} hidden {'layer' if p.depth == 1 else 'layers'}{more.en}.",
     )
     x_axis, y_axis = (Axis(same(name), low=-reach, high=reach) for name in ("x₁", "x₂"))
     return PlaneChart(title, x_axis, y_axis, told, grid, points=tuple(clouds), lines=lines, equal=True)
@@ -331,8 +331,8 @@ def _result(p: Collapse, errors: Mapping[str, Sequence[float]], shares: Sequence
     if _line_is_best(p):
         best = least_error(p)
         published = Text(
-            f"两类是协方差相同的高斯分布时，对数后验比是 x 的线性函数，最优边界是直线；这里错误率最低是 Φ(−d/2σ) = {best:.3g}%",
-            f"for Gaussian classes of equal covariance the log-ratio is linear in x and the best boundary a straight line; here no error is below Φ(−d/2σ) = {best:.3g} %",
+            f"两类是协方差相同的高斯分布时，对数后验比是 x 的线性函数，最优边界是直线；这里任何分类器的错误率都不低于 Φ(−d/2σ) = {best:.3g}%",
+            f"for Gaussian classes of equal covariance the log-odds are linear in x and the best boundary is a straight line; no classifier gets below Φ(−d/2σ) = {best:.3g} %",
         )
         return (rates["linear"], difference, rates["one"], rates["relu"], exact), Outcome(
             Verdict(status, rates["linear"], published, HASTIE, _explain(p, errors, apart)), answer
@@ -352,18 +352,18 @@ def _explain(p: Collapse, errors: Mapping[str, Sequence[float]], apart: float) -
             f"学习率 {p.lr:g} 太大，有网络发散了（输出不再是有限的数），没有可比的错误率。调小学习率或层数再试。",
             f"At a learning rate of {p.lr:g} a network diverged (its outputs are no longer finite), so there are no errors to compare. Try a smaller rate or fewer layers.",
         )
-    size = Text("这只是浮点舍入", "which is rounding")
+    size = Text("这只是浮点舍入", "which is mere rounding")
     if apart > EXACT:
-        size = Text("比通常的舍入大：层间的数远大于输出，相减时丢了精度", "more than usual: values between the layers far exceed the outputs, and digits cancel")
+        size = Text("比通常的舍入大：层间的数远大于输出，相减时丢了精度", "more than mere rounding: values between the layers are far larger than the outputs, and digits are lost when they cancel")
     line = Text(
         f"所以它的错误率 {linear:.3g}% 与单层的 {one:.3g}% 相当：再深，边界也还是直的。",
-        f"So its error, {linear:.3g} %, is that of a single layer, {one:.3g} %: however deep, its boundary stays straight.",
+        f"So its error, {linear:.3g} %, matches that of a single layer, {one:.3g} %: however deep, its boundary stays straight.",
     )
     if abs(linear - one) > 3:
         line = Text(
-            f"它能表示的与单层相同，但错误率是 {linear:.3g}%，单层 {one:.3g}%：能表示的函数相同，训练过程却不同（每层的梯度都乘着其余各层的权重），{p.steps} 步之后两者没有停在同一条直线上。",
-            f"It can represent what one layer can, yet its error is {linear:.3g} % against {one:.3g} %: the same functions, but not the same training (each layer's gradient is multiplied by "
-            f"all the other layers' weights), and after {p.steps} steps the two are not at the same line.",
+            f"它能表示的函数与单层相同，错误率却是 {linear:.3g}%，单层是 {one:.3g}%：训练过程不同（每层的梯度都乘着其余各层的权重），{p.steps} 步之后两者没有停在同一条直线上。",
+            f"It can represent what one layer can, yet its error is {linear:.3g} % against {one:.3g} %: training differs (each layer's gradient is multiplied by "
+            f"all the other layers' weights), and after {p.steps} steps the two have not reached the same line.",
         )
     told = (
         Text(
@@ -384,11 +384,11 @@ def _explain_clouds(p: Collapse, linear: float, relu: float) -> Text:
         )
     extra = Text("也不会更好", "does no better")
     if relu > linear + 1:
-        extra = Text("还更差，因为它把噪声也当成了弯曲", "does worse, as it bends the boundary around noise")
+        extra = Text("反而更差，因为它弯着边界去迁就噪声", "does worse, because it bends its boundary to fit the noise")
     return Text(
-        f"这里最优的边界就是直线，任何分类器的错误率都不低于 {least_error(p):.3g}%：ReLU 网络（{relu:.3g}%）{extra.zh}。激活带来的是弯曲的能力，问题不需要时它没有用处。",
-        f"Here the best boundary is a straight line and no classifier errs less than {least_error(p):.3g} %: the ReLU net ({relu:.3g} %) {extra.en}. An activation buys curved boundaries; "
-        "where none is needed it has nothing to give.",
+        f"这里最优的边界就是直线，任何分类器的错误率都不低于 {least_error(p):.3g}%：ReLU 网络（{relu:.3g}%）{extra.zh}。激活带来的是弯曲边界的能力，问题用不着时就帮不上忙。",
+        f"Here the best boundary is a straight line and no classifier errs less than {least_error(p):.3g} %: the ReLU net ({relu:.3g} %) {extra.en}. An activation makes curved boundaries "
+        "possible; where none is needed, it has nothing to give.",
     )
 
 
@@ -396,7 +396,7 @@ def _explain_relu(linear: float, relu: float) -> Text:
     if relu < linear / 2:
         return Text(
             f"只加上 ReLU，别的不变，错误率降到 {relu:.3g}%：每个单元折一次，各层一叠，边界就能弯着绕过数据。",
-            f"With ReLU in between and nothing else changed the error falls to {relu:.3g} %: every unit adds a fold, and stacked folds bend the boundary around the data.",
+            f"With ReLU in between and nothing else changed, the error falls to {relu:.3g} %: every unit adds a fold, and stacked folds bend the boundary around the data.",
         )
     if relu < linear - 2:
         return Text(
@@ -414,7 +414,7 @@ def _explain_relu(linear: float, relu: float) -> Text:
 
 
 def predict(p: Collapse) -> Prediction:
-    where = Text("你的数据", "your data") if p.data else Collapse.specs()["shape"].options[p.shape]  # type: ignore[attr-defined]  # a choice
+    where = Text("你的数据", "your data") if p.data else SHAPES[p.shape]
     return Prediction(
         Text(
             f"在{where.zh}上训练三种网络：单层、{p.depth} 个隐藏层（宽 {p.width}）的线性网络、同样大小的 ReLU 网络。它们的测试错误率（差 3 个百分点以内算相当）？",
@@ -510,12 +510,12 @@ DEMO = Demo(
     title=Text("没有激活：再深也是一条直线", "No activation: however deep, a straight line"),
     question=Text("去掉激活函数，深层网络还剩下什么？", "What is left of a deep network without activation functions?"),
     look_for=Text(
-        "看左右两张图的边界怎样移动：左边的始终是直线，而且与一个矩阵算出的虚线重合。再看深层线性网络的错误率是靠近单层，还是靠近 ReLU。",
-        "Watch the boundaries move: the left one stays straight, on the dashed line drawn by one matrix. Then see whether the deep linear net's error goes with one layer or with ReLU.",
+        "看两张决策区域图里的边界怎样移动：深层线性网络的始终是直线，而且与一个矩阵算出的虚线重合。再看深层线性网络的错误率是靠近单层，还是靠近 ReLU。",
+        "Watch the boundaries move: that of the deep linear net stays straight, on the dashed line drawn by one matrix. Then see whether the deep linear net's error goes with one layer or with ReLU.",
     ),
     scaled_down=Text(
         "数据只有两维，网络只有几百到几千个权重，这样边界才看得见；坍缩成一个矩阵是代数恒等式，与规模无关。",
-        "The data have two dimensions and the networks a few thousand weights at most, so that the boundary can be seen; that linear layers collapse is an identity at any size.",
+        "The data have two dimensions and the networks a few thousand weights at most, so that the boundary can be seen; that linear layers collapse into one matrix is an algebraic identity at any size.",
     ),
     parameters=Collapse,
     presets=PRESETS,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 EXACT = 1e-6  # standard deviations by which a minimiser may miss the mean or the median
 HALVINGS = 50  # steps to a constant; the last is 2^-51 of the sample's range
-GROUP = 100  # samples whose variances make one ratio
+GROUP = 100  # samples whose mean squares make one ratio
 STEPS = 400  # of Adam, for a line
 TURNS = 3000  # of gradient descent, for a logit
 SURE = 0.9  # the probability that a logit has to reach
@@ -50,7 +50,7 @@ ROBUST = ("constant", "line")
 class Losses(Parameters):
     task: str = mode_choice(
         "constant", {"constant": Text("一个常数", "a constant"), "line": Text("一条直线", "a line"), "logit": Text("分类的 logit", "a logit")},
-        label=Text("实验", "Experiment"), help=Text("估计常数、拟合直线，或者分类。", "A constant, a line, or a class."),
+        label=Text("实验", "Experiment"), help=Text("估计常数、拟合直线，或者分类。", "Estimate a constant, fit a line, or classify."),
     )  # fmt: skip
     outliers: float = real(
         0.1, 0, 0.6, label=Text("离群点比例", "Share of outliers"), modes=ROBUST,
@@ -62,7 +62,7 @@ class Losses(Parameters):
     )  # fmt: skip
     delta: float = real(
         1.345, 0.01, 30, log=True, label=Text("Huber 的 δ", "Huber's δ"), modes=ROBUST,
-        help=Text("残差超过它就按绝对值算：趋于 0 像 MAE，很大就是 MSE。", "Larger residuals count by their absolute value: near 0 it is MAE, when large MSE."),
+        help=Text("残差超过它就按绝对值算：趋于 0 像 MAE，很大就是 MSE。", "Larger residuals count by their absolute value: with δ near 0 it acts like MAE, with a large δ it is MSE."),
     )  # fmt: skip
     axis: str = choice(
         "y", {"y": Text("目标 y", "the target y"), "x": Text("特征 x", "the feature x")},
@@ -77,17 +77,12 @@ class Losses(Parameters):
         help=Text("标签是 1；越负就错得越自信。", "The label is 1: the more negative, the more confidently wrong."),
     )  # fmt: skip
     rate: float = real(
-        1,
-        0.01,
-        30,
-        log=True,
-        label=Text("学习率", "Learning rate"),
-        modes=("logit",),
+        1, 0.01, 30, log=True, label=Text("学习率", "Learning rate"), modes=("logit",),
         help=Text("梯度下降的学习率。", "Of gradient descent."),
-    )
+    )  # fmt: skip
     draws: int = integer(
         4000, 500, 8000, step=500, advanced=True, label=Text("样本个数", "Samples"), modes=("constant",),
-        help=Text("用多少个样本重复估计。", "How many samples the constants are found for."),
+        help=Text("用多少个样本重复估计。", "How many samples the constants are estimated on."),
     )  # fmt: skip
     data: str = own_data("number", modes=("line",))
 
@@ -107,12 +102,12 @@ PRESETS = {
     ),
     "leverage": Preset(
         Text("坏的是特征", "Spoilt features"),
-        Text("5% 的行 x 被移远：MAE 的直线还稳吗？", "5 % of the rows with x far out: does the line of MAE still hold?"),
+        Text("5% 的行 x 被移远：MAE 的直线还稳吗？", "x moved far out in 5 % of the rows: does MAE's line still hold?"),
         {"task": "line", "axis": "x", "outliers": 0.05, "size": 20},
         "limits",
     ),
     "logit": Preset(
-        Text("交叉熵与 MSE", "Cross-entropy, MSE"),
+        Text("交叉熵与 MSE", "Cross-entropy and MSE"),
         Text("输出自信地错了：两种损失各要多少步改过来？", "The output is confidently wrong: how many steps to put it right?"),
         {"task": "logit"},
     ),
@@ -175,7 +170,7 @@ def _run_constant(p: Losses, device: torch.device, generator: torch.Generator) -
     inside = y[0][(y[0] >= -2.5) & (y[0] <= reach)].tolist()
     at = torch.linspace(-2.5, reach, 60, dtype=torch.float64)
     curves = [LOSSES[name][0](at[:, None] - y[0], p.delta).mean(1) for name in NAMES]
-    slopes = torch.linspace(-5, 5, 51, dtype=torch.float64)
+    slopes = torch.linspace(-5, 5, 201, dtype=torch.float64)
 
     def charts(found: Tensor) -> tuple[Chart, ...]:
         """found: the constants (4, all samples) so far."""
@@ -195,9 +190,9 @@ def _run_constant(p: Losses, device: torch.device, generator: torch.Generator) -
             + ", ".join(f"{n} {value:.3g}" for n, value in zip(NAMES, first, strict=True)),
         )
         landscape = LineChart(
-            Text("平均损失与常数（第一个样本）", "Mean loss by constant (first sample)"),
+            Text("平均损失与常数（第一个样本，缩放到 0–1）", "Mean loss against the constant (first sample, scaled)"),
             Axis(Text("常数（标准差）", "constant (sd)"), low=-2.5, high=reach),
-            Axis(Text("平均损失（缩放到 0–1）", "mean loss (scaled to 0–1)"), low=-0.1, high=1),
+            Axis(Text("平均损失（0–1）", "mean loss (0–1)"), low=-0.1, high=1),
             (*lines, numbers, here),
             told,
             (Rule(Text("均值", "mean"), mean), Rule(Text("中位数", "median"), median)),
@@ -247,7 +242,7 @@ def _variances(found: Tensor) -> BarChart:
     """found: constants (4, draws)."""
     squares = found.square().mean(1)
     return BarChart(
-        Text("估计的方差 ÷ MSE 的", "Variance of the estimate ÷ MSE's"),
+        Text("估计的方差（MSE 为 1）", "Variance of the estimate (MSE = 1)"),
         tuple(same(name) for name in NAMES),
         Axis(Text("倍", "ratio"), low=0, high=2),
         (Bars(Text("实测", "measured"), "second", (squares / squares[0]).clamp_max(2).tolist()),),
@@ -307,15 +302,15 @@ def _explain_outliers(p: Losses, shifts: Sequence[tuple[float, float | None]], g
     share = _spoilt_count(p) / p.count
     held = Text(
         f"MAE 的梯度只看符号，一个点再远也只算一票：离群点不到一半，中位数就还在好数据里（{mae:.2g}）。",
-        f"MAE's gradient is a sign, so that a point has one vote however far away it is: with less than half outliers the median stays among the good data ({mae:.2g}). ",
+        f"MAE's gradient is only a sign, so a point has one vote however far away it is: as long as fewer than half are outliers, the median stays among the good data ({mae:.2g}). ",
     )
     if share >= 0.5:
         held = Text(
-            f"离群点占了 {share:.0%}，过半以后“多数”就是它们，MAE 也被带到 {mae:.2g}。",
-            f"With {share:.0%} outliers they are the majority, and take MAE along to {mae:.2g}. ",
+            f"离群点占了 {share:.0%}，它们成了“多数”，MAE 也被带到 {mae:.2g}。",
+            f"With {100 * share:.0f} % outliers they are the majority, and take MAE along to {mae:.2g}. ",
         )
     return Text(
-        f"{p.draws} 个样本里，MSE 的最优常数与均值、MAE 的与中位数最多差 {gap:.1g}。MSE 的梯度与残差成正比，所以每个离群点都按距离拉它：平均估计 {mse:.3g}（比例 × 距离 = {share * p.size:.3g}，真值 0）。"
+        f"{p.draws} 个样本里，MSE 的最优常数就是均值，MAE 的就是中位数，最多差 {gap:.1g}。MSE 的梯度与残差成正比，所以每个离群点都按距离拉它：平均估计 {mse:.3g}（比例 × 距离 = {share * p.size:.3g}，真值 0）。"
         f"{held.zh}Huber（δ = {p.delta:g}）为 {huber:.2g}：残差在 δ 以内像 MSE，以外像 MAE；δ 趋于 0 得中位数，δ 很大得均值。",
         f"Over {p.draws} samples the best constant of MSE is the mean, that of MAE the median, to {gap:.1g}. MSE's gradient is the residual itself, so each outlier pulls by its distance: "
         f"{mse:.3g} on average (share × distance = {share * p.size:.3g}; the truth is 0). {held.en}Huber (δ = {p.delta:g}) gives {huber:.2g}: like MSE for residuals within δ, like MAE beyond; "
@@ -327,15 +322,15 @@ def _explain_clean(p: Losses, ratios: Sequence[float], status: Status) -> Text:
     small = Text("", "")
     if status == "same_direction":
         small = Text(
-            f"n = {p.count} 还小，π/2 是大样本的极限，这里偏离它。", f"π/2 is the limit for large samples; n = {p.count} is not one. "
+            f"π/2 是大样本的极限，n = {p.count} 还不够大，所以有偏离。", f"π/2 is the limit for large samples; n = {p.count} is not one. "
         )
     elif status == "not_at_this_scale":
         small = Text("这一次置信区间越过了 1，看不出差别。", "This time the interval reaches 1, and no difference shows. ")
     return Text(
-        f"没有离群点时，稳健有代价：MAE 的估计方差是 MSE 的 {ratios[0]:.3g} 倍，等于白扔了 {max(0, 1 - 1 / ratios[0]):.0%} 的数据，因为中位数只用次序，不用距离。{small.zh}Huber（δ = {p.delta:g}）只要 {ratios[1]:.3g} "
+        f"没有离群点时，稳健是有代价的：MAE 的估计方差是 MSE 的 {ratios[0]:.3g} 倍，等于白扔了 {max(0, 1 - 1 / ratios[0]):.0%} 的数据，因为中位数只用次序，不用距离。{small.zh}Huber（δ = {p.delta:g}）只有 {ratios[1]:.3g} "
         f"倍，log-cosh {ratios[2]:.3g} 倍：近处用距离，远处才看符号。所以先看数据再选损失；噪声是高斯的就用 MSE。",
-        f"Without outliers robustness has a price: MAE's estimate has {ratios[0]:.3g} times the variance of MSE's, as if {max(0, 1 - 1 / ratios[0]):.0%} of the data were thrown away, since the "
-        f"median uses ranks and no distances. {small.en}Huber (δ = {p.delta:g}) costs {ratios[1]:.3g} times, log-cosh {ratios[2]:.3g} times: they use distance nearby and the sign far off. So look at "
+        f"Without outliers robustness has a price: MAE's estimate has {ratios[0]:.3g} times the variance of MSE's, as if {100 * max(0, 1 - 1 / ratios[0]):.0f} % of the data were thrown away, since the "
+        f"median uses ranks and no distances. {small.en}Huber (δ = {p.delta:g}) has only {ratios[1]:.3g} times, log-cosh {ratios[2]:.3g} times: they use distance nearby and only the sign far off. So look at "
         "the data first; with Gaussian noise take MSE.",
     )
 
@@ -468,8 +463,8 @@ def judge_line(p: Losses, off: Tensor) -> tuple[tuple[Figure, ...], Outcome]:
         status = "reproduced" if low > 0.5 else "same_direction" if low > 0.2 else status
     each = [mean_and_spread(row.tolist()) for row in rows]
     figures = (
-        Figure(Text("直线被带走多远：MAE ÷ MSE", "How far the line is carried off: MAE ÷ MSE"), mean, (high - low) / 2, "×"),
-        Figure(Text("Huber ÷ MSE", "Huber ÷ MSE"), ratios[1][0], (ratios[1][2] - ratios[1][1]) / 2, "×"),
+        Figure(Text("直线被带偏多远：MAE ÷ MSE", "How far the line is pulled away: MAE ÷ MSE"), mean, (high - low) / 2, "×"),
+        Figure(same("Huber ÷ MSE"), ratios[1][0], (ratios[1][2] - ratios[1][1]) / 2, "×"),
         *[Figure(Text(f"离干净直线：{n}", f"Distance from the clean line: {n}"), *pair, Text("标准差", "sd")) for n, pair in zip(NAMES, each, strict=True)],
     )  # fmt: skip
     published = Text(
@@ -482,27 +477,27 @@ def judge_line(p: Losses, off: Tensor) -> tuple[tuple[Figure, ...], Outcome]:
 
 def _explain_line(p: Losses, ratio: float, each: Sequence[float], spoilt: bool) -> Text:
     found = Text(
-        f"离干净数据的直线，MSE 平均差 {each[0]:.2g}、MAE 差 {each[1]:.2g}、Huber 差 {each[2]:.2g} 个标准差（{SPLITS} 次随机划分）。",
-        f"From the line of the clean data MSE is {each[0]:.2g}, MAE {each[1]:.2g}, Huber {each[2]:.2g} standard deviations away on average ({SPLITS} random splits). ",
+        f"与干净数据的直线相比，MSE 平均偏了 {each[0]:.2g}、MAE 偏了 {each[1]:.2g}、Huber 偏了 {each[2]:.2g} 个标准差（{SPLITS} 次随机划分）。",
+        f"On average, MSE's line is {each[0]:.2g} standard deviations away from that of the clean data, MAE's {each[1]:.2g}, Huber's {each[2]:.2g} ({SPLITS} random splits). ",
     )
     if not spoilt:
-        why = Text("什么都没弄坏，差别只来自损失本身。", "Nothing is spoilt, so all there is comes from the losses themselves.")
+        why = Text("什么都没弄坏，差别只来自损失本身。", "Nothing is spoilt, so any difference comes from the losses themselves.")
     elif p.axis == "y" and ratio < 1:
         why = Text(
-            "坏的是目标：MSE 的梯度是残差本身，MAE 只取符号，所以坏行的拉力有上限。坏行都在 x 大的一半里，那里坏行过半（总数的四分之一）时 MAE 也守不住。",
-            "The targets are spoilt: MSE's gradient is the residual itself, MAE takes its sign, so a spoilt row can pull only so hard. They all lie in the upper half of x: once they are half of "
-            "that, a quarter of all rows, MAE does not hold either.",
+            "坏的是目标：MSE 的梯度是残差本身，MAE 只取符号，所以坏行的拉力有上限。坏行都在 x 较大的那一半里，占到那里的一半（总数的四分之一）时，MAE 也守不住。",
+            "The targets are spoilt: MSE's gradient is the residual itself, MAE takes only its sign, so a spoilt row can pull only so hard. All spoilt rows lie in the upper half of x: once they make "
+            "up half of it, a quarter of all rows, MAE does not hold either.",
         )
     elif p.axis == "x" and ratio > 0.2:
         why = Text(
-            "坏的是特征：对斜率的梯度是 x 乘以残差的符号，符号有上限，x 没有，几个远处的点就能压过其余所有点。MAE、Huber 都防不住，要靠检查特征、截断，或别的稳健方法。",
-            "The features are spoilt: by the slope the gradient is x times the sign of the residual. The sign is bounded, x is not, and a few rows far out outweigh all others. Neither MAE nor Huber "
+            "坏的是特征：MAE 对斜率的梯度是 x 乘以残差的符号，符号有上限，x 没有，几个远处的点就能压过其余所有点。MAE、Huber 都防不住，要靠检查特征、截断，或别的稳健方法。",
+            "The features are spoilt: MAE's gradient with respect to the slope is x times the sign of the residual. The sign is bounded, x is not, and a few rows far out outweigh all others. Neither MAE nor Huber "
             "helps: check or clip the features, or use another robust method.",
         )
     else:
         why = Text(
-            "在这个比例和距离下结果与常见情形不同：坏行太多、太少，或离得不够远。",
-            "At this share and distance it comes out otherwise than usual: too many spoilt rows, too few, or not far enough off.",
+            "在这个比例和距离下，结果与通常的不同：坏行太多、太少，或者离得不够远。",
+            "At this share and distance the result is not the usual one: too many spoilt rows, too few, or not far enough off.",
         )
     return found + why
 
@@ -513,7 +508,7 @@ LOGITS = 20
 
 
 def logit_gradients(z: Tensor) -> Tensor:
-    """Gradients (2, …) by the logit z of −ln p and of (p − 1)²/2, with p = σ(z) and the label 1: p − 1, and that times p(1 − p)."""
+    """Gradients (2, …) with respect to the logit z of −ln p and of (p − 1)²/2, with p = σ(z) and the label 1: p − 1, and that times p(1 − p)."""
     p = z.sigmoid()
     return torch.stack([p - 1, (p - 1) * p * (1 - p)])
 
@@ -548,7 +543,7 @@ def _run_logit(p: Losses, device: torch.device, generator: torch.Generator) -> I
             told,
         )
         slopes = LineChart(
-            Text("对 logit 的梯度（大小）", "Gradient by the logit (size)"),
+            Text("对 logit 的梯度（大小）", "Gradient with respect to the logit (size)"),
             Axis(Text("logit（标签为 1）", "logit (the label is 1)"), low=-10, high=6),
             Axis(Text("梯度大小（对数）", "size of the gradient (log)"), log=True, low=1e-5, high=2),
             tuple(Line(n, r, at.tolist(), row.abs().tolist()) for n, r, row in zip(names, roles, automatic, strict=True)),
@@ -599,16 +594,16 @@ def judge_logit(p: Losses, counts: Tensor, gap: float) -> tuple[tuple[Figure, ..
     )
     answer = "never" if mean == math.inf else "alike" if mean < 3 else "slower" if mean < 12 else "much"
     outcome = (
-        Text(f"{mean:.3g} 倍的步数", f"{mean:.3g} times as many steps")
+        Text(f"MSE 要走交叉熵 {mean:.3g} 倍的步数", f"MSE takes {mean:.3g} times as many steps as cross-entropy")
         if mean < math.inf
-        else Text(f"{TURNS} 步内都没有全部改过来", f"not all done within {TURNS} steps")
+        else Text(f"MSE 在 {TURNS} 步内没能全部做到", f"MSE does not always get there within {TURNS} steps")
     )
     explanation = Text(
         f"起点 p = {p0:.2g}，标签是 1。交叉熵对 logit 的梯度是 p − 1 = {p0 - 1:.3g}，错得越多越大；MSE 的还要乘 sigmoid 的导数 p(1−p)，只剩 {(p0 - 1) * p0 * (1 - p0):.1g}。"
-        f"到概率 {SURE:g}，MSE：{outcome.zh}。logit 离 0 不远时两者差别就小；这里只有一个 logit、一个标签，真实网络里别的样本也会推它。",
-        f"At the start p = {p0:.2g}, and the label is 1. Cross-entropy's gradient by the logit is p − 1 = {p0 - 1:.3g}, the larger the more it is wrong; MSE's is multiplied by the sigmoid's slope "
-        f"p(1−p), which leaves {(p0 - 1) * p0 * (1 - p0):.1g}. To a probability of {SURE:g} MSE: {outcome.en}. Near a logit of 0 the two differ little; and this is one logit with one "
-        "label, while in a network other samples push it as well.",
+        f"要把概率提到 {SURE:g}，{outcome.zh}。logit 离 0 不远时两者差别就小；这里只有一个 logit、一个标签，真实网络里别的样本也会推动它。",
+        f"At the start p = {p0:.2g}, and the label is 1. Cross-entropy's gradient with respect to the logit is p − 1 = {p0 - 1:.3g}: the more wrong the output, the larger. MSE's is multiplied by the sigmoid's "
+        f"slope p(1−p), which leaves {(p0 - 1) * p0 * (1 - p0):.1g}. To reach a probability of {SURE:g}, {outcome.en}. Near a logit of 0 the two differ little. This is one logit with one "
+        "label; in a network other samples push it as well.",
     )
     return figures, Outcome(Verdict(status, figures[0], published, BOOK, explanation), answer)
 
@@ -619,20 +614,20 @@ def judge_logit(p: Losses, counts: Tensor, gap: float) -> tuple[tuple[Figure, ..
 def predict(p: Losses) -> Prediction:
     if p.task == "logit":
         return Prediction(
-            Text(f"标签是 1，logit 从 {p.start:g} 开始，学习率 {p.rate:g}。到概率 {SURE:g}，MSE 的步数是交叉熵的多少倍？", f"The label is 1, the logit starts at {p.start:g}, the rate is {p.rate:g}. How many times the steps of cross-entropy does MSE take to a probability of {SURE:g}?"),
+            Text(f"标签是 1，logit 从 {p.start:g} 开始，学习率 {p.rate:g}。要把概率提到 {SURE:g}，MSE 的步数是交叉熵的多少倍？", f"The label is 1, the logit starts at {p.start:g}, the rate is {p.rate:g}. How many times as many steps as cross-entropy does MSE take to reach a probability of {SURE:g}?"),
             {"alike": Text("不到 3 倍", "less than 3"), "slower": Text("3–12 倍", "3 to 12"), "much": Text("12 倍以上", "over 12"), "never": Text(f"{TURNS} 步内到不了", f"not there in {TURNS} steps")},
         )  # fmt: skip
     if p.task == "constant" and not _spoilt_count(p):
         return Prediction(
-            Text(f"{p.count} 个高斯噪声的数，没有离群点。MAE 的估计，方差是 MSE 的多少倍？", f"{p.count} numbers with Gaussian noise and no outliers: how many times the variance of MSE's estimate has MAE's?"),
-            {"less": Text("更小", "less"), "equal": Text("几乎一样", "about the same"), "more": Text("1.1–2 倍", "1.1 to 2 times"), "double": Text("2 倍以上", "over 2 times")},
+            Text(f"{p.count} 个高斯噪声的数，没有离群点。MAE 的估计，方差是 MSE 的多少倍？", f"{p.count} numbers with Gaussian noise and no outliers: how large is the variance of MAE's estimate, compared with MSE's?"),
+            {"less": Text("更小", "less"), "equal": Text("几乎一样", "about the same"), "more": Text("1.1–2 倍", "1.1 to 2 times as large"), "double": Text("2 倍以上", "over twice as large")},
         )  # fmt: skip
     what = Text("常数", "constant") if p.task == "constant" else Text("直线", "line")
-    spoilt = Text("x ", "x ") if p.task == "line" and p.axis == "x" else Text("y ", "y ")
+    spoilt = Text("", "") if p.task == "constant" else Text(f"在 {p.axis} 方向", f" in {p.axis}")
     return Prediction(
         Text(
-            f"{p.outliers:.0%} 的数据 {spoilt.zh}移了 {p.size:g} 个标准差。MAE 的{what.zh}被带走的距离，与 MSE 的相比？",
-            f"{p.outliers:.0%} of the data are moved by {p.size:g} standard deviations in {spoilt.en.strip()}. How far is MAE's {what.en} carried off, compared with MSE's?",
+            f"{p.outliers:.0%} 的数据{spoilt.zh}移了 {p.size:g} 个标准差。MAE 的{what.zh}被带偏的距离，与 MSE 的相比？",
+            f"{100 * p.outliers:.0f} % of the data are moved by {p.size:g} standard deviations{spoilt.en}. How far is MAE's {what.en} pulled away, compared with MSE's?",
         ),
         {
             "little": Text("不到三分之一", "less than a third as far"),
@@ -739,12 +734,12 @@ DEMO = Demo(
         "MSE、MAE、Huber、交叉熵：换一个损失，学到的东西差在哪里？", "MSE, MAE, Huber, cross-entropy: what changes with the loss?"
     ),
     look_for=Text(
-        "先看每条损失曲线的最低点落在均值还是中位数，再看离群点增加时谁先被带走。梯度图说明原因：有上限的梯度才稳健。",
-        "See which loss has its minimum at the mean and which at the median, then who is carried off as outliers grow. The gradients say why: a bounded pull is a robust one.",
+        "先看每条损失曲线的最低点落在均值还是中位数，再看离群点增加时谁先被带偏。梯度图说明原因：有上限的梯度才稳健。",
+        "See which loss has its minimum at the mean and which at the median, then which are pulled away as outliers become more. The gradients say why: a bounded pull makes a loss robust.",
     ),
     scaled_down=Text(
         "只拟合一个常数、一条直线、一个 logit：这里理论是精确的，神经网络的输出层面对的是同样的梯度。离群点都在同一侧、同样远。",
-        "A constant, a line, one logit: there theory is exact, and a network's output layer meets the same gradients. All outliers lie on one side, equally far off.",
+        "Only a constant, a line or one logit is fitted: here theory is exact, and a network's output layer meets the same gradients. All outliers lie on one side, equally far off.",
     ),
     parameters=Losses,
     presets=PRESETS,
