@@ -228,7 +228,7 @@ def _curves(p: Collapse, steps: Sequence[int], errors: Mapping[str, Sequence[Seq
     return LineChart(
         Text("测试错误率", "Test error"),
         Axis(Text("训练步数", "Training steps"), low=0, high=p.steps),
-        Axis(Text("测试错误率（%）", "Test error (%)"), low=0, high=100 if p.data else 65),
+        Axis(Text("测试错误率（%）", "Test error (%)"), low=0, high=100 if p.data else 70),
         tuple(lines),
         Text("还没有开始训练。", "Training has not begun.") if not steps else Text(
             f"第 {steps[-1]} 步的测试错误率：单层 {now['one']:.3g}%，深层线性 {now['linear']:.3g}%，ReLU {now['relu']:.3g}%。",

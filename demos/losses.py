@@ -545,7 +545,7 @@ def _run_logit(p: Losses, device: torch.device, generator: torch.Generator) -> I
         slopes = LineChart(
             Text("对 logit 的梯度（大小）", "Gradient with respect to the logit (size)"),
             Axis(Text("logit（标签为 1）", "logit (the label is 1)"), low=-10, high=6),
-            Axis(Text("梯度大小（对数）", "size of the gradient (log)"), log=True, low=1e-5, high=2),
+            Axis(Text("梯度大小（对数）", "size of the gradient (log)"), log=True, low=1e-5, high=1),
             tuple(Line(n, r, at.tolist(), row.abs().tolist()) for n, r, row in zip(names, roles, automatic, strict=True)),
             Text("MSE 在错得最离谱时梯度最小。", "MSE's gradient is smallest where the output is most wrong."),
         )
@@ -615,7 +615,7 @@ def predict(p: Losses) -> Prediction:
     if p.task == "logit":
         return Prediction(
             Text(f"标签是 1，logit 从 {p.start:g} 开始，学习率 {p.rate:g}。要把概率提到 {SURE:g}，MSE 的步数是交叉熵的多少倍？", f"The label is 1, the logit starts at {p.start:g}, the rate is {p.rate:g}. How many times as many steps as cross-entropy does MSE take to reach a probability of {SURE:g}?"),
-            {"alike": Text("不到 3 倍", "less than 3"), "slower": Text("3–12 倍", "3 to 12"), "much": Text("12 倍以上", "over 12"), "never": Text(f"{TURNS} 步内到不了", f"not there in {TURNS} steps")},
+            {"alike": Text("不到 3 倍", "less than 3 times"), "slower": Text("3–12 倍", "3 to 12 times"), "much": Text("12 倍以上", "over 12 times"), "never": Text(f"{TURNS} 步内到不了", f"not there in {TURNS} steps")},
         )  # fmt: skip
     if p.task == "constant" and not _spoilt_count(p):
         return Prediction(

@@ -46,7 +46,7 @@ class MarginSoftmax(Parameters):
             "unseen": Text("没见过的数字", "unseen digits"),
         },
         label=Text("实验", "Experiment"),
-        help=Text("看哪一种改进，或者看它们的边界。", "Which improvement to look at, or where they end."),
+        help=Text("看哪一种改进，或者看它们什么时候失灵。", "Which improvement to look at, or where they fail."),
     )
     angle: float = real(
         0.5,
@@ -81,7 +81,7 @@ class MarginSoftmax(Parameters):
         64,
         step=1,
         label=Text("尺度 s", "Scale s"),
-        help=Text("归一化后的余弦乘以它；太小学不动。", "Multiplies the normalised cosines; too small, and nothing is learnt."),
+        help=Text("归一化后的余弦乘以它；太小就学不动。", "Multiplies the cosines; with too small a scale nothing is learnt."),
         modes=("arcface", "too-large", "unseen"),
     )
     known: int = integer(
@@ -89,7 +89,7 @@ class MarginSoftmax(Parameters):
         3,
         CLASSES,
         label=Text("训练的数字个数", "Digits trained on"),
-        help=Text("只用 0 到 n−1。“没见过的数字”最多用 8 个。", "Only 0 … n−1. Unseen digits takes 8 at most."),
+        help=Text("只用 0 到 n−1。“没见过的数字”最多用 8 个。", "Only 0 … n−1; at most 8 in the preset with unseen digits."),
         modes=("too-large", "unseen"),
     )
     steps: int = integer(
@@ -102,7 +102,7 @@ class MarginSoftmax(Parameters):
         step=0.1,
         advanced=True,
         label=Text("间隔的预热", "Margin warm-up"),
-        help=Text("间隔在前面多大比例的步数里从 0 长到 m。", "Share of the steps in which the margin grows from 0 to m."),
+        help=Text("在前多大比例的步数里，间隔从 0 逐渐增大到 m。", "Share of the steps in which the margin grows from 0 to m."),
     )
     rate: float = real(
         0.01,
@@ -149,7 +149,7 @@ PRESETS = {
     ),
     "unseen": Preset(
         Text("没见过的数字", "Unseen digits"),
-        Text("只学 0–6：闭集准确率和没见过的 7、8、9 会沾光吗？", "Trained on 0–6: do closed-set accuracy and the unseen 7, 8, 9 gain?"),
+        Text("只学 0–6：认见过的数字、认没见过的 7、8、9，会沾光吗？", "Trained on 0–6: is anything gained on these digits, or on the unseen 7, 8, 9?"),
         {"task": "unseen", "known": 7, "steps": 600},
         "limits",
     ),
@@ -408,12 +408,12 @@ def _plane(loss: Loss, features: Tensor | None, data: Dataset | None) -> PlaneCh
         points = [Points(same(str(c)), xy[0, y == c].tolist(), xy[1, y == c].tolist(), group=c % 10) for c in range(data.classes)]
     side = Axis(Text("坐标（÷ 最大长度）", "coordinate (over largest length)"), low=-1, high=1)
     return PlaneChart(
-        Text(f"{loss.name.zh}：测试数字的二维特征（种子 0）", f"{loss.name.en}: test digits in 2-D (seed 0)"),
+        Text(f"{loss.name.zh}：测试数字的二维特征", f"{loss.name.en}: test digits in 2-D"),
         side,
         side,
         Text(
-            f"学到的特征（{loss.name.zh}），每类一种颜色；束越窄、团越小，类内越紧。",
-            f"Features learnt with {loss.name.en}, a colour for each class; the narrower the rays or blobs, the tighter the classes.",
+            f"学到的特征（{loss.name.zh}，种子 0），每类一种颜色；束越窄、团越小，类内越紧。",
+            f"Features learnt with {loss.name.en} (seed 0), a colour for each class; the narrower the rays or blobs, the tighter the classes.",
         ),
         points=tuple(points),
         equal=True,
@@ -430,22 +430,22 @@ def _ratio_chart(p: MarginSoftmax, losses: Sequence[Loss], history: Sequence[Mea
     now = _said([(line.name, list(line.y)[-1]) for line in lines], ".2f")
     return LineChart(
         Text(
-            f"类内{kind.zh} ÷ 类间{kind.zh}（测试数字，越小越紧）",
-            f"Intra-class over inter-class {kind.en} (test digits; lower is tighter)",
+            f"类内{kind.zh} ÷ 类间{kind.zh}（越小越紧）",
+            f"Intra-class ÷ inter-class {kind.en} (lower is tighter)",
         ),
         Axis(Text("训练步", "training step"), low=0, high=p.steps),
         Axis(Text("类内 ÷ 类间（对数）", "intra ÷ inter (log)"), log=True, low=0.05, high=2),
         tuple(lines),
-        Text(f"比值：{now.zh}。", f"The ratio: {now.en}."),
+        Text(f"测试数字上的比值：{now.zh}。", f"The ratio on test digits: {now.en}."),
     )
 
 
 def _said(values: Sequence[tuple[Text, float]], form: str) -> Text:
     """Names with their values, for the summary of a chart."""
     if not values:
-        return Text("还没有数", "nothing yet")
+        return Text("还没有结果", "nothing yet")
     return Text(
-        "，".join(f"{name.zh} 为 {value:{form}}" for name, value in values),
+        "，".join(f"{name.zh} {value:{form}}" for name, value in values),
         ", ".join(f"{value:{form}} for {name.en}" for name, value in values),
     )
 
@@ -487,7 +487,7 @@ def judge_compare(p: MarginSoftmax, losses: Sequence[Loss], end: Measured, class
     status = qualitative_status(low, cost[2])
     if p.task == "arcface" and status == "reproduced":
         status = effect_status(mean, low, 1, DENG_GAIN)
-    name = Text("m = 0 时的比值 ÷ ArcFace 的", "Ratio at m = 0 over ArcFace's") if p.task == "arcface" else Text(f"softmax 的比值 ÷ {losses[-1].name.zh}的", f"Softmax's ratio over that of {losses[-1].name.en}")  # fmt: skip
+    name = Text("比值：无间隔（m = 0）÷ ArcFace", "Ratio: no margin (m = 0) ÷ ArcFace") if p.task == "arcface" else Text(f"比值：softmax ÷ {losses[-1].name.zh}", f"Ratio: softmax ÷ {losses[-1].name.en}")  # fmt: skip
     measured = Figure(name, mean, (high - low) / 2, "×")
     rows = [measured]
     for i, loss in enumerate(losses):
@@ -502,8 +502,8 @@ def judge_compare(p: MarginSoftmax, losses: Sequence[Loss], end: Measured, class
             Text("ResNet-50、LFW 人脸：33.97° ÷ 65.60° 变为 28.05° ÷ 66.55°，紧 1.23 倍（表 3）", "ResNet-50, LFW faces: 33.97° / 65.60° becomes 28.05° / 66.55°, 1.23 times tighter (Table 3)"),
             DENG,
         ),
-        "l-softmax": (Text("类内更紧、类间更开（MNIST 上的图，没有给出数）", "tighter classes, farther apart (pictures on MNIST, no number)"), LIU),
-        "center": (Text("类内变化明显变小，λ 在很大范围内都有效（MNIST 上的图 2、3，没有给出数）", "far smaller variation within classes, over a wide range of λ (Figs. 2 and 3 on MNIST, no number)"), WEN),
+        "l-softmax": (Text("类内更紧、类间更开（MNIST 上的图，没有给出数值）", "tighter classes, farther apart (pictures on MNIST, no figures given)"), LIU),
+        "center": (Text("类内变化明显变小，λ 在很大范围内都有效（MNIST 上的图 2、3，没有给出数值）", "far smaller variation within classes, over a wide range of λ (Figs. 2 and 3 on MNIST, no figures given)"), WEN),
     }[p.task]  # fmt: skip
     answer = "none" if mean < 1.1 else "little" if mean < 2 else "much" if mean < 5 else "huge"
     text = _explain_compare(p, losses, end, classes, (mean, low, high), cost)
@@ -533,17 +533,17 @@ def _explain_compare(
     ratios = end.ratio(angular)
     said = [f"{_mean(a):.3g}{unit} / {_mean(b):.3g}{unit} = {_mean(c):.2f}" for a, b, c in zip(intra, inter, ratios, strict=True)]
     how = {"arcface": _how_arcface, "l-softmax": _how_l_softmax, "center": _how_center}[p.task](p, end, classes, tighter)
-    ends = Text("类变紧了", "The classes got tighter") if tighter else Text("类没有可靠地变紧", "The classes did not surely get tighter")
+    ends = Text("类变紧了", "The classes got tighter") if tighter else Text("看不出类变紧", "The classes did not clearly get tighter")
     price = (
-        Text("可靠地变高", "surely higher") if cost[1] > 0 else Text("可靠地变低", "surely lower") if cost[2] < 0 else Text("看不出变化", "no clear change")
+        Text("确实变高", "clearly higher") if cost[1] > 0 else Text("确实变低", "clearly lower") if cost[2] < 0 else Text("看不出变化", "no clear change")
     )  # fmt: skip
     return Text(
         f"{ends.zh}：{gain[0]:.2f} 倍（95% 区间 {gain[1]:.2f}–{gain[2]:.2f}）。比值是测试样本到自己类中心的平均{kind.zh}，除以类中心到最近的另一中心的平均{kind.zh}："
         f"{'；'.join(f'{x.name.zh}：{text}' for x, text in zip(losses, said, strict=True))}。{how.zh}"
-        f"测试准确率从 softmax 的 {_mean(end.test[0]):.1f}% 到 {_mean(end.test[-1]):.1f}%（{price.zh}）。论文用的是卷积网络和大得多的数据，这里是小型全连接网络。",
+        f"测试准确率从 softmax 的 {_mean(end.test[0]):.1f}% 变为 {_mean(end.test[-1]):.1f}%（{price.zh}）。论文用的是卷积网络和大得多的数据，这里是小型全连接网络。",
         f"{ends.en}: {gain[0]:.2f} times (95 % interval {gain[1]:.2f} to {gain[2]:.2f}). The ratio is the mean {kind.en} from a test digit to its class centre, over the mean {kind.en} from a centre to the nearest other: "
         f"{'; '.join(f'{x.name.en}: {text}' for x, text in zip(losses, said, strict=True))}. {how.en}"
-        f"Test accuracy went from softmax's {_mean(end.test[0]):.1f} % to {_mean(end.test[-1]):.1f} % ({price.en}). The papers train convolutional networks on far more data; here it is a small fully connected one.",
+        f"Test accuracy went from softmax's {_mean(end.test[0]):.1f} % to {_mean(end.test[-1]):.1f} % ({price.en}). The papers train convolutional networks on far more data; here a small fully connected one is trained.",
     )  # fmt: skip
 
 
@@ -562,7 +562,7 @@ def _how_arcface(p: MarginSoftmax, end: Measured, classes: int, tighter: bool) -
     fits = (
         Text(f"要完全满足间隔，样本须在自己方向的 {left:.1f}° 以内。", f"to satisfy the margin in full, a digit has to lie within {left:.1f}° of its direction. ")
         if left > 0
-        else Text(f"这只有 {room:.2f} 弧度，m = {p.angle:g} 谁也满足不了，准确率要付代价。", f"which is only {room:.2f} rad: no digit can satisfy m = {p.angle:g}, and accuracy has to pay. ")
+        else Text(f"这只有 {room:.2f} 弧度，m = {p.angle:g} 没有样本能完全满足。", f"which is only {room:.2f} rad: no digit can satisfy m = {p.angle:g} in full. ")
     )  # fmt: skip
     return Text(
         f"{before.zh}有了间隔，目标类的角度先加上 {p.angle:g} 弧度再比；{classes} 个类平分圆周，相邻隔 {apart}，{fits.zh}",
@@ -575,7 +575,7 @@ def _how_l_softmax(p: MarginSoftmax, end: Measured, classes: int, tighter: bool)
         return Text("m = 1 的 L-Softmax 就是 softmax。", "L-Softmax with m = 1 is softmax. ")
     hard = Text("", "") if tighter else Text("但要求太严，有的网络连类都没分全：换小一点的 m，或者预热久一点。", "So hard a demand can keep networks from finding every class: try a smaller m or a longer warm-up. ")  # fmt: skip
     return Text(
-        f"目标类的余弦换成 cos({p.factor:g}θ)：对 softmax 已经够好的角度，现在仍算分错，只有把 θ 学得更小。{hard.zh}",
+        f"目标类的余弦换成 cos({p.factor:g}θ)：对 softmax 来说够好的角度，现在仍算分错，只能把 θ 学得更小。{hard.zh}",
         f"The target's cosine becomes cos({p.factor:g}θ): an angle that was good enough for softmax still counts as wrong, and only a smaller θ helps. {hard.en}",
     )
 
@@ -583,8 +583,8 @@ def _how_l_softmax(p: MarginSoftmax, end: Measured, classes: int, tighter: bool)
 def _how_center(p: MarginSoftmax, end: Measured, classes: int, tighter: bool) -> Text:
     pulled = Text("扇形就成了团", "and the fan becomes blobs") if tighter else Text("但中心也跟着挤到一起，比值没有变好", "but the centres are drawn together as well, and the ratio gains nothing")  # fmt: skip
     return Text(
-        f"softmax 只要求分对，拉长特征也能降低损失，于是成了扇形；λ = {p.pull:g} 的平方距离不许特征离中心太远，{pulled.zh}。它只拉近，类与类分开还得靠 softmax 那一项，所以 λ 太大就会塌缩。",
-        f"Softmax only asks for the right class and can lower its loss by lengthening features, hence the fan; squared distances with λ = {p.pull:g} keep them near their centre, {pulled.en}. It only pulls together; keeping classes apart is left to the softmax term, so with too large a λ all collapses. ",
+        f"softmax 只要求分对，拉长特征也能降低损失，于是成了扇形；λ = {p.pull:g} 的平方距离项把特征拉向中心，{pulled.zh}。这一项只管拉近，把类与类分开还得靠 softmax 那一项，所以 λ 太大时特征会塌缩到一起。",
+        f"Softmax only asks for the right class and can lower its loss by lengthening features, hence the fan; the squared distances, with λ = {p.pull:g}, keep them near their centres, {pulled.en}. It only pulls together; keeping classes apart is left to the softmax term, so with too large a λ everything collapses. ",
     )  # fmt: skip
 
 
@@ -638,19 +638,19 @@ def _too_large_charts(p: MarginSoftmax, losses: Sequence[Loss], data: Dataset | 
         mean, low, high = mean_and_band(values.T.tolist()) if values is not None else ([], [], [])
         return Line(name, role, MULTIPLES if values is not None else (), mean, low, high, style="dots+line")
 
-    bound = f"m = {largest_margin(p.known):.2f}"
+    bound = largest_margin(p.known)
     said = _said([] if now is None else [(losses[i].name, _mean(now.train[i])) for i in (0, HALF, TWICE)], ".1f")
     return (
         LineChart(
             Text(f"CosFace 在平面上分 {p.known} 个类：准确率与间隔", f"CosFace with {p.known} classes in a plane: accuracy against margin"),
-            Axis(Text("余弦间隔 m ÷ 上限", "cosine margin m over its bound"), low=0, high=MULTIPLES[-1]),
+            Axis(Text(f"余弦间隔 m ÷ 上限 {bound:.2f}", f"cosine margin m ÷ its bound, {bound:.2f}"), low=0, high=MULTIPLES[-1]),
             Axis(Text("准确率（%）", "accuracy (%)"), low=0, high=100),
             (
                 curve(Text("测试", "test"), "first", None if now is None else now.test),
                 curve(Text("训练", "training"), "baseline", None if now is None else now.train),
             ),
             Text(f"训练准确率（%）：{said.zh}。", f"Training accuracy in %: {said.en}."),
-            (Rule(Text(f"上限 {bound}", f"bound {bound}"), 1),),
+            (Rule(Text("上限", "bound"), 1),),
         ),
         *(_plane(losses[i], None if now is None else now.features[i], data) for i in (HALF, TWICE)),
     )  # fmt: skip
@@ -675,23 +675,21 @@ def judge_too_large(p: MarginSoftmax, end: Measured) -> tuple[tuple[Figure, ...]
     for i in (0, HALF, ONCE, TWICE, len(MULTIPLES) - 1):
         for what, part, unit in ((Text("训练准确率", "training accuracy"), end.train, "%"), (Text("测试准确率", "test accuracy"), end.test, "%"), (Text("比值", "ratio"), ratio, "")):  # fmt: skip
             rows.append(Figure(Text(f"{what.zh}，m = {MULTIPLES[i] * bound:.2f}", f"{what.en}, m = {MULTIPLES[i] * bound:.2f}"), *mean_and_spread(part[i].tolist()), unit))  # fmt: skip
-    gap = (
-        p.scale * bound
-    )  # by how much the logits of the class and of its neighbour differ at a class's own direction when m is twice the bound
+    gap = p.scale * bound  # at a class's own direction, with m twice the bound: by how much its logit is below its neighbour's
     ends = {
         "reproduced": Text(
-            "间隔取上限的一半，训练照常；取两倍，训练就坏了", "At half of the bound training goes as usual, at twice the bound it breaks"
+            "间隔取上限的一半，训练照常；取两倍，训练就失败了", "At half of the bound training goes as usual, at twice the bound it breaks"
         ),
         "same_direction": Text(
-            "间隔很大时训练坏了，但不正好在上限处", "A very large margin breaks training, though not right at the bound"
+            "间隔很大时训练才失败，并不正好在上限处", "A very large margin breaks training, though not right at the bound"
         ),
-        "not_at_this_scale": Text("训练没有因为间隔而坏掉", "The margin did not break training"),
+        "not_at_this_scale": Text("训练没有因为间隔而失败", "The margin did not break training"),
     }[status]
     why = Text(
-        f"两倍时，连最好的位置上目标类的 logit 也比邻类低 s·{bound:.2f} = {gap:.2g}，每个样本无论对错都用几乎同样大的力去拉，损失不再盯着分错的那些，占错位置的类就挪不过去了。"
-        + ("间隔从 0 慢慢长上去（预热）也救不了。" if p.warm_up else "")
-        + f"比值从 {_mean(ratio[HALF]):.2f} 变到 {_mean(ratio[TWICE]):.2f}：光看紧不紧，看不出有的类已被放弃。",
-        f"At twice the bound the target's logit is lower than its neighbour's by s·{bound:.2f} = {gap:.2g} even in the best place, so every digit, right or wrong, pulls with nearly the same force: the loss no longer looks to the wrong ones, and a class in the wrong place cannot get past the others. "
+        f"两倍时，样本即使在最好的位置上，目标类的 logit 也比邻类低 s·{bound:.2f} = {gap:.2g}；每个样本不论对错，拉力几乎一样大，损失不再偏重分错的样本，一开始排错位置的类就挪不过去了。"
+        + ("让间隔从 0 慢慢增大（预热）也救不了。" if p.warm_up else "")
+        + f"比值从 {_mean(ratio[HALF]):.2f} 变到 {_mean(ratio[TWICE]):.2f}：光看紧不紧，看不出有的类已经被放弃。",
+        f"At twice the bound, the target's logit is lower than its neighbour's by s·{bound:.2f} = {gap:.2g} even in the best place, so every digit, right or wrong, pulls with nearly the same force: the loss no longer favours those that are wrong, and a class that starts in the wrong place cannot get past the others. "
         + ("A margin that grows slowly from 0 (warm-up) does not cure it. " if p.warm_up else "")
         + f"The ratio goes from {_mean(ratio[HALF]):.2f} to {_mean(ratio[TWICE]):.2f}: tightness alone does not show that classes have been given up. ",
     ) if status == "reproduced" and gap > 3 else Text("没有样本能满足间隔，这本身还不足以毁掉训练：类少时，邻居之间够宽，各类都能找到自己的位置。", "A margin that no digit can satisfy does not by itself spoil training: with few classes, neighbours are far enough apart for each to find its place. ") if status == "not_at_this_scale" else Text("", "")  # fmt: skip
@@ -757,7 +755,7 @@ def _auc_chart(p: MarginSoftmax, losses: Sequence[Loss], aucs: Sequence[Tensor],
     if aucs:
         lines.append(Line(Text("原始像素", "raw pixels"), "theory", (0, p.steps), (pixels, pixels)))
     return LineChart(
-        Text(f"没见过的数字 {known}–9：两张图是不是同一个数字，认对的机会", f"Unseen digits {known}–9: chance to tell a pair of one digit from a pair of two"),
+        Text(f"没见过的数字 {known}–9：认出是不是同一个数字", f"Unseen digits {known}–9: same digit or not?"),
         Axis(Text("训练步", "training step"), low=0, high=p.steps),
         Axis(Text("AUC（%，50 = 瞎猜）", "AUC (%, 50 = guessing)"), low=50, high=100),
         tuple(lines),
@@ -779,27 +777,27 @@ def judge_unseen(
     gain, low, high = interval((auc[tightest] - auc[0]).tolist())
     accuracy = mean_and_spread((end.test[tightest] - end.test[0]).tolist())
     points = Text("个百分点", "percentage points")
-    measured = Figure(Text(f"没见过的数字：{name.zh} 的 AUC 减 softmax 的", f"Unseen digits: AUC of {name.en} less that of softmax"), gain, (high - low) / 2, points)  # fmt: skip
-    rows = [measured, Figure(Text(f"见过的数字：{name.zh} 的准确率减 softmax 的", f"Known digits: accuracy of {name.en} less that of softmax"), *accuracy, points)]  # fmt: skip
+    measured = Figure(Text(f"没见过的数字，AUC：{name.zh} − softmax", f"Unseen digits, AUC: {name.en} − softmax"), gain, (high - low) / 2, points)  # fmt: skip
+    rows = [measured, Figure(Text(f"见过的数字，准确率：{name.zh} − softmax", f"Known digits, accuracy: {name.en} − softmax"), *accuracy, points)]  # fmt: skip
     for i, loss in enumerate(losses):
         for what, part, unit in ((Text("AUC（没见过）", "AUC (unseen)"), auc, "%"), (Text("准确率（见过）", "accuracy (known)"), end.test, "%"), (Text("比值（见过）", "ratio (known)"), ratio, "")):  # fmt: skip
             rows.append(Figure(Text(f"{what.zh}：{loss.name.zh}", f"{what.en}, {loss.name.en}"), *mean_and_spread(part[i].tolist()), unit))
     rows.append(Figure(Text("AUC（没见过）：原始像素", "AUC (unseen), raw pixels"), pixels, None, "%"))
     status = effect_status(gain, low, 0, 77.11 - 54.85)
     ends, why = (
-        (Text("没见过的数字沾了光", "The unseen digits gain"), Text("收紧见过的类，也留住了区分新数字的差别。", "Tightening the known classes has kept what tells new digits apart. ")) if low > 0
+        (Text("没见过的数字沾了光", "The unseen digits gain"), Text("收紧见过的类时，也留住了能区分新数字的差别。", "Tightening the known classes has kept what tells new digits apart. ")) if low > 0
         else (
-            Text("没见过的数字反而更难认", "The unseen digits are even harder to tell apart") if high < 0 else Text("没见过的数字没有可靠地沾光", "The unseen digits do not surely gain"),
-            Text(f"网络只为区分 {known} 个数字而学，把类收紧就是奖励它丢掉其余的差别，而新数字正要靠那些。", f"The network learns only what tells {known} digits apart; tightening their classes rewards it for dropping all other differences, on which new digits depend. "),
+            Text("没见过的数字反而更难认", "The unseen digits are even harder to tell apart") if high < 0 else Text("看不出没见过的数字沾了光", "The unseen digits do not clearly gain"),
+            Text(f"网络只学区分这 {known} 个数字，把类收紧就是鼓励它丢掉其余的差别，而区分新数字正要靠那些差别，所以这个结果在意料之中。", f"The network learns only what tells {known} digits apart; tightening their classes rewards it for dropping all other differences, on which new digits depend, so this is to be expected. "),
         )
     )  # fmt: skip
     closed = (
         Text("闭集准确率几乎没动", "closed-set accuracy hardly moves") if abs(accuracy[0]) < 1 else Text("闭集准确率也变了", "closed-set accuracy changes too")
     )  # fmt: skip
     text = Text(
-        f"{ends.zh}。见过的数字上，{name.zh} 最紧：比值 {_mean(ratio[tightest]):.2f}，softmax {_mean(ratio[0]):.2f}；{closed.zh}：从 {_mean(end.test[0]):.1f}% 到 {_mean(end.test[tightest]):.1f}%。"
+        f"{ends.zh}。见过的数字上，最紧的（{name.zh}）比值是 {_mean(ratio[tightest]):.2f}，softmax 是 {_mean(ratio[0]):.2f}；{closed.zh}，从 {_mean(end.test[0]):.1f}% 到 {_mean(end.test[tightest]):.1f}%。"
         f"没见过的 {known}–9：AUC 从 {_mean(auc[0]):.1f}% 到 {_mean(auc[tightest]):.1f}%（差的 95% 区间 {low:.1f} … {high:.1f} 个百分点），而原始像素就有 {pixels:.1f}%。{why.zh}"
-        "论文用上万个人训练，特征必须管到人与人之间的一般差别，这才对没见过的人有用。",
+        "论文用上万个人的脸训练，特征必须能表达人与人之间的一般差别，这才对没见过的人有用。",
         f"{ends.en}. On the known digits {name.en} is the tightest: ratio {_mean(ratio[tightest]):.2f}, softmax {_mean(ratio[0]):.2f}; {closed.en}: from {_mean(end.test[0]):.1f} % to {_mean(end.test[tightest]):.1f} %. "
         f"On the unseen {known}–9 the AUC goes from {_mean(auc[0]):.1f} % to {_mean(auc[tightest]):.1f} % (95 % interval of the difference {low:.1f} to {high:.1f} points), and raw pixels alone have {pixels:.1f} %. {why.en}"
         "The paper trains on some ten thousand people, so its features have to hold what differs between people in general, and that helps with new ones.",
@@ -941,7 +939,7 @@ report("center loss, weight {pull:g}", *fit(pull={pull:g}), angular=False)
 """,
     "too-large": """
 bound = 1 - math.cos(2 * math.pi / classes)
-for multiple in (0, 0.5, 1, 1.5, 2, 5):
+for multiple in (0, 0.5, 1, 1.5, 2, 4):
     report(f"CosFace, m = {{multiple * bound:.2f}} ({{multiple:g}} x bound)", *fit(scale=SCALE, cosine=multiple * bound))
 """,
     "unseen": """
@@ -984,7 +982,7 @@ DEMO = Demo(
     ),
     scaled_down=Text(
         "用 1,797 张 8×8 数字上的小型全连接网络和 2 维特征，代替人脸或 MNIST 上的卷积网络；论文的特征通常有几百维、类有上万个。",
-        "Small fully connected networks with 2-D features on 1,797 digits of 8×8 pixels stand in for convolutional networks on MNIST and faces, whose features have hundreds of dimensions and whose classes number thousands.",
+        "Small fully connected networks with 2-D features on 1,797 digits of 8×8 pixels stand in for convolutional networks on MNIST or faces; those usually have features of hundreds of dimensions and thousands of classes.",
     ),
     parameters=MarginSoftmax,
     presets=PRESETS,

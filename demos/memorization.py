@@ -27,6 +27,7 @@ from demos.core.text import Text, joined, same
 if TYPE_CHECKING:
     from torch import Tensor
 
+FUNCTIONS = {"wave": same("sin 2πx"), "square": same("x²"), "jump": Text("阶跃 sign x", "step, sign x")}
 SHARES = 5  # shares of random labels, from 0 to the chosen one
 BATCH = 50
 LOOKS = 30  # times that accuracies are measured
@@ -50,12 +51,12 @@ class Memorization(Parameters):
         help=Text("多大比例的训练标签换成随机抽的类别；测试标签总是真的。", "How much of the training labels is drawn at random; test labels stay true."),
     )  # fmt: skip
     target: str = choice(
-        "wave", {"wave": same("sin 2πx"), "square": same("x²"), "jump": Text("阶跃 sign x", "step, sign x")}, modes=("function",),
+        "wave", FUNCTIONS, modes=("function",),
         label=Text("目标函数", "Function"), help=Text("网络要拟合的函数。", "What the network is to fit."),
     )  # fmt: skip
     width: int = integer(
         64, 1, 128, label=Text("隐藏单元数", "Hidden units"),
-        help=Text("唯一隐藏层的宽度；异或和一元函数比较直到这个宽度的多种宽度。", "In the one hidden layer; for XOR and the function, widths up to this are compared."),
+        help=Text("唯一的隐藏层有多宽；异或和一元函数会比较不超过它的多种宽度。", "In the only hidden layer; for XOR and the function, widths up to this one are compared."),
     )  # fmt: skip
     steps: int = integer(500, 20, 2000, step=20, label=Text("训练步数", "Training steps"), help=Text("Adam 的步数。", "Steps of Adam."))
     samples: int = integer(
@@ -86,7 +87,7 @@ PRESETS = {
     ),
     "too-narrow": Preset(
         Text("太窄", "Too narrow"),
-        Text("同样的随机标签，隐藏层只有 3 个单元。", "The same random labels for only 3 hidden units."),
+        Text("同样的随机标签，隐藏层只有 3 个单元。", "The same random labels, but only 3 hidden units."),
         {"width": 3},
         "limits",
     ),
@@ -97,7 +98,7 @@ PRESETS = {
     ),
     "function": Preset(
         Text("拟合函数", "A function"),
-        Text("宽度加倍，区间里的误差就小下去；区间外呢？", "Each doubling of the width lowers the error inside the range. And outside?"),
+        Text("宽度每加倍一次，区间内的误差就小一些；区间外呢？", "Each doubling of the width lowers the error inside the range. And outside?"),
         {"task": "function", "lr": 0.02, "steps": 1200},
         "limits",
     ),
@@ -153,21 +154,25 @@ class _Accuracies:
 
 def _label_charts(p: Memorization, seen: _Accuracies, shares: Sequence[float], chance: float) -> tuple[Chart, ...]:
     curves = []
-    kinds = [(0, Text("真标签", "true"), "first")] + (
-        [(SHARES - 1, Text("随机", "random") if p.noise == 1 else Text("有噪声", "noisy"), "second")] if p.noise else []
-    )
-    for row, name, role in kinds:
-        for rows, part, style in ((seen.train, Text("训练", "training"), "dots+line"), (seen.test, Text("测试", "test"), "line")):
+    kinds: list[tuple[int, Text, tuple[Role, Role]]] = [(0, Text("真标签", "true"), ("third", "first"))]
+    if p.noise:
+        kinds.append((SHARES - 1, Text("随机", "random") if p.noise == 1 else Text("有噪声", "noisy"), ("fourth", "second")))
+    for row, name, roles in kinds:
+        for rows, part, role in zip((seen.train, seen.test), (Text("训练", "training"), Text("测试", "test")), roles, strict=True):
             band = mean_and_band(torch.stack([look[row] for look in rows], 1).tolist()) if rows else ([], [], [])
-            curves.append(Line(Text(f"{name.zh}，{part.zh}", f"{name.en}, {part.en}"), role, seen.steps, *band, style=style))  # type: ignore[arg-type]
+            curves.append(Line(Text(f"{name.zh}，{part.zh}", f"{name.en}, {part.en}"), role, seen.steps, *band))
     curves.append(Line(Text("瞎猜", "chance"), "theory", [0, p.steps], [chance] * 2))
     final = []
-    for rows, name, role in ((seen.train, Text("训练", "training"), "baseline"), (seen.test, Text("测试", "test"), "first")):
+    parts: tuple[tuple[list[Tensor], Text, Role], ...] = (
+        (seen.train, Text("训练", "training"), "baseline"),
+        (seen.test, Text("测试", "test"), "first"),
+    )
+    for rows, name, role in parts:
         band = mean_and_band(rows[-1].T.tolist()) if rows and p.noise else ([], [], [])
-        final.append(Line(name, role, [100 * share for share in shares] if rows and p.noise else [], *band, style="dots+line"))  # type: ignore[arg-type]
+        final.append(Line(name, role, [100 * share for share in shares] if rows and p.noise else [], *band, style="dots+line"))
     right = [100 - share * (100 - chance) for share in shares]
-    final.append(Line(Text("标签正确率", "labels right"), "theory", [100 * share for share in shares], right))
-    now = [float(rows[-1][SHARES - 1].mean()) if rows else math.nan for rows in (seen.train, seen.test)]
+    final.append(Line(Text("标签正确的比例", "correct labels"), "theory", [100 * share for share in shares], right))
+    now, clean = ([float(rows[-1][row].mean()) if rows else math.nan for rows in (seen.train, seen.test)] for row in (SHARES - 1, 0))
     accuracy = Axis(Text("准确率（%）", "Accuracy (%)"), low=0, high=105)
     return (
         LineChart(
@@ -178,8 +183,11 @@ def _label_charts(p: Memorization, seen: _Accuracies, shares: Sequence[float], c
             ),
         ),
         LineChart(
-            Text("准确率与随机标签的比例", "Accuracy against the share of noise"), Axis(Text("随机标签的比例（%）", "Random labels (%)"), low=0, high=100), accuracy, tuple(final),
-            Text("随机标签越多，测试准确率越低，训练准确率却看不出来。", "The more labels are random the lower the test accuracy; training accuracy does not tell."),
+            Text("准确率与随机标签的比例", "Accuracy against random labels"), Axis(Text("随机标签的比例（%）", "Random labels (%)"), low=0, high=100), accuracy, tuple(final),
+            Text("还没有开始训练。", "Training has not begun.") if not seen.steps else Text(
+                f"随机标签从 0 增加到 {100 * p.noise:.0f}%：训练准确率从 {clean[0]:.3g}% 变为 {now[0]:.3g}%，测试从 {clean[1]:.3g}% 变为 {now[1]:.3g}%。",
+                f"From 0 to {100 * p.noise:.0f} % random labels, training accuracy goes from {clean[0]:.3g} % to {now[0]:.3g} %, test accuracy from {clean[1]:.3g} % to {now[1]:.3g} %.",
+            ),
         ),
     )  # fmt: skip
 
@@ -259,19 +267,19 @@ def _told_labels(p: Memorization, train: float, test: float, true_train: float, 
     )
     if train >= 90:
         why = Text(
-            f"{weights:,} 个参数足够把 {count} 个标签逐个背下来，所以训练准确率高，不能证明学到了规律；真标签能推广，是因为数据里有规律，而不是因为网络背不下别的。",
-            f"Its {weights:,} parameters are enough to store {count} labels one by one, so a high training accuracy does not prove that a rule was learnt. True labels generalise because there is a "
-            "rule in the data, not because the network could not store anything else.",
+            f"{weights:,} 个参数足够把 {count} 个标签逐个背下来，所以训练准确率高，不能证明学到了规律；用真标签训练能泛化，是因为数据里有规律，而不是因为网络背不下随机标签。",
+            f"Its {weights:,} parameters are enough to store {count} labels one by one, so a high training accuracy does not prove that a rule was learnt. Training on true labels "
+            "generalises because there is a rule in the data, not because the network could not store anything else.",
         )
         return [found, why]
     if true_train > train + 10:
         why = Text(
-            f"{weights:,} 个参数、{p.steps} 步背不下这么多互不相干的标签；有规律的真标签却能用少得多的容量表示，学得也快。记忆不是白来的：网络太窄或训练太短，就记不住。",
-            f"{weights:,} parameters and {p.steps} steps are not enough for so many unrelated labels, while true labels follow a rule that takes less capacity and fewer steps. Memorising is not free: "
-            "a network too narrow or trained too briefly cannot.",
+            f"论文的网络够大、训练够久；这里 {weights:,} 个参数、{p.steps} 步背不下这么多互不相干的标签，与论文不同在意料之中。真标签有规律，需要的容量少得多，学得也快。记忆不是白来的：网络太窄或训练太短，就记不住。",
+            f"The paper's network was large enough and trained for long enough. {weights:,} parameters and {p.steps} steps are not enough for so many unrelated labels, so a different result is to be expected; "
+            "true labels follow a rule that takes less capacity and fewer steps. Memorising is not free: a network too narrow or trained too briefly cannot do it.",
         )
     else:
-        why = Text("连真标签也没有学好：步数太少、学习率不合适，或者网络太窄。", "Not even the true labels were learnt well: too few steps, an unfit learning rate, or too narrow a network.")
+        why = Text("连真标签也没有学好：步数太少、学习率不合适，或者网络太窄。", "Not even the true labels were learnt well: too few steps, an unsuitable learning rate, or too narrow a network.")
     return [found, why]
 # fmt: on
 
@@ -279,7 +287,7 @@ def _told_labels(p: Memorization, train: float, test: float, true_train: float, 
 def _diverged(p: Memorization) -> Text:
     return Text(
         f"学习率 {p.lr:g} 太大，有网络发散了，它的结果没有意义。",
-        f"At a learning rate of {p.lr:g} a network diverged, and what it gives means nothing.",
+        f"At a learning rate of {p.lr:g} a network diverged, and its results mean nothing.",
     )
 
 
@@ -318,8 +326,8 @@ def _xor_charts(p: Memorization, xor: _Xor, step: int) -> tuple[Chart, ...]:
     says = (hidden @ xor.deep.weights[1][start].T + xor.deep.biases[1][start]).softmax(1)[:, 1].cpu().view(CELLS, CELLS)
     corners: list[Points] = []
     looks: tuple[tuple[int, Role, list[tuple[float, float]]], ...] = (
-        (0, "baseline", [XOR_X[0], XOR_X[3]]),
-        (1, "theory", [XOR_X[1], XOR_X[2]]),
+        (0, "first", [XOR_X[0], XOR_X[3]]),  # in the colours of the grid
+        (1, "second", [XOR_X[1], XOR_X[2]]),
     )
     for value, role, group in looks:
         corners.append(Points(Text(f"异或 = {value}", f"XOR = {value}"), [x for x, _ in group], [y for _, y in group], role))
@@ -341,7 +349,7 @@ def _xor_charts(p: Memorization, xor: _Xor, step: int) -> tuple[Chart, ...]:
         ),
         PlaneChart(
             Text(f"一个有 {xor.widths[row]} 个单元的网络", f"A network with {name.en}"), Axis(same("x₁"), low=-0.5, high=1.5), Axis(same("x₂"), low=-0.5, high=1.5),
-            Text("它把平面分成的区域，四个点是异或的真值表。", "The regions that it divides the plane into; the four points are XOR's truth table."),
+            Text("它把平面分成的区域；四个点是异或的真值表，点与底色同色就是答对了。", "How it divides the plane; the four points are XOR's truth table, and one on its own colour is right."),
             Grid(same("P(XOR = 1)"), says, low=0, high=1, diverging=True), points=tuple(corners), equal=True,
         ),
         LineChart(
@@ -410,9 +418,9 @@ def result_xor(p: Memorization, solved: Mapping[int, int]) -> tuple[tuple[Figure
     if solved.get(2):
         told.append(Text(
             f"两个单元学会的占 {shares[2][0]:.3g}%（95% 区间 {shares[2][1]:.3g}–{shares[2][2]:.3g}%）"
-            + (f"，{most} 个单元是 {shares[most][0]:.3g}%" if most > 2 else "") + "。能表示不等于学得到：其余起点停在了局部极小（ReLU 还会有死掉的单元），多给几个单元，就总有几个落在有用的位置。",
+            + (f"，{most} 个单元是 {shares[most][0]:.3g}%" if most > 2 else "") + "。能表示不等于学得到：其余起点停在了局部极小（ReLU 还会有死掉的单元），多给几个单元，就更可能有几个落在有用的位置。",
             f"With two units {shares[2][0]:.3g} % do (95 % interval {shares[2][1]:.3g} to {shares[2][2]:.3g} %)" + (f", with {most} units {shares[most][0]:.3g} %" if most > 2 else "")
-            + ". To represent is not to find: the other starts are stuck in local minima (ReLU units can also die), and with units to spare some always begin in useful places.",
+            + ". Being able to represent a function is not finding it: the other starts are stuck in local minima (ReLU units can also die), and with units to spare some are more likely to begin in useful places.",
         ))  # fmt: skip
     else:
         told.append(Text(
@@ -450,22 +458,24 @@ def _function_charts(p: Memorization, widths: Sequence[int], network: StackedMLP
     drawn = network.logits(x[:, None], masks)[:: p.seeds, :, 0].cpu()  # the first seed of each width
     drawn = torch.where(drawn.abs() > 2.5, math.nan, drawn)  # has left the frame
     chosen = sorted({0, len(widths) // 2, len(widths) - 1})
-    roles = ("baseline", "third", "first")[-len(chosen) :]
+    colours: tuple[Role, ...] = ("baseline", "third", "first")
+    roles = colours[-len(chosen) :]
     given = torch.linspace(-1, 1, POINTS)[::3]
     names = [Text(f"{widths[i]} 个单元", f"{widths[i]} units" if widths[i] > 1 else "1 unit") for i in chosen]
     curves = [
         Line(same("f(x)"), "theory", x.tolist(), target(x).tolist()),
         Line(Text("训练点", "training"), "baseline", given.tolist(), target(given).tolist(), style="dots"),
     ]
-    curves += [Line(name, role, x.tolist(), drawn[i].tolist()) for name, role, i in zip(names, roles, chosen, strict=True)]  # type: ignore[arg-type]
+    curves += [Line(name, role, x.tolist(), drawn[i].tolist()) for name, role, i in zip(names, roles, chosen, strict=True)]
     errors = _errors(p, network, masks)
     lines = []
-    for rows, name, role in ((errors[0], Text("区间内", "inside"), "first"), (errors[1], Text("区间外", "outside"), "warning")):
-        lines.append(Line(name, role, widths, *mean_and_band(rows.T.tolist(), log=True), style="dots+line"))  # type: ignore[arg-type]
+    places: tuple[tuple[Text, Role], ...] = ((Text("区间内", "inside"), "first"), (Text("区间外", "outside"), "warning"))
+    for rows, (name, role) in zip(errors, places, strict=True):
+        lines.append(Line(name, role, widths, *mean_and_band(rows.T.tolist(), log=True), style="dots+line"))
     inner, outer = (_typical(errors[part, -1].tolist())[0] for part in (0, 1))
     return (
         LineChart(
-            Text("训练区间内外的拟合", "The fit, inside and outside"), Axis(same("x"), low=-EDGE, high=EDGE), Axis(same("f(x)"), low=-2.5, high=2.5), tuple(curves),
+            Text("训练区间内外的拟合", "The fit inside and outside the range"), Axis(same("x"), low=-EDGE, high=EDGE), Axis(same("f(x)"), low=-2.5, high=2.5), tuple(curves),
             Text(
                 f"第 {step} 步：{names[-1].zh}的网络在区间内误差 {inner:.3g}%，区间外 {outer:.3g}%。",
                 f"Step {step}: with {names[-1].en} the error is {inner:.3g} % inside the range, {outer:.3g} % outside.",
@@ -475,7 +485,7 @@ def _function_charts(p: Memorization, widths: Sequence[int], network: StackedMLP
         LineChart(
             Text("误差与宽度", "Error against width"), Axis(Text("隐藏单元数（对数）", "Hidden units (log)"), log=True, low=min(widths), high=max(*widths, min(widths) + 1)),
             Axis(Text("均方根误差（占标准差的 %，对数）", "RMS error (% of std, log)"), log=True, low=0.3, high=1000), tuple(lines),
-            Text("区间内误差随宽度下降，区间外不随宽度下降。", "Inside the range the error falls with the width; outside it need not."),
+            Text("区间内的误差随宽度下降，区间外不一定。", "Inside the range the error falls with the width; outside it need not."),
         ),
     )  # fmt: skip
 
@@ -556,12 +566,12 @@ def _told_function(p: Memorization, widths: Sequence[int], inner: float, outer: 
     if inner > 10:
         told.append(Text(
             "定理只说存在足够好的权重，没有说训练找得到：这里宽度、步数或学习率还不够。",
-            "The theorem says that good weights exist, not that training finds them: here the width, the steps or the learning rate fall short.",
+            "The theorem says that good weights exist, not that training finds them: here the network is too narrow, or the steps or the learning rate do not suffice.",
         ))
     if p.target == "jump":
         told.append(Text(
             "阶跃不连续，不在定理之内：跳变处总有一段过渡，误差只能慢慢变小。",
-            "A step is not continuous and outside the theorem: there is always a ramp at the jump, so the error shrinks slowly.",
+            "A step is not continuous, so the theorem does not cover it: there is always a ramp at the jump, so the error shrinks slowly.",
         ))
     if outer > 5 * inner:
         far = Text("ReLU 在最后一个折点之外就是直线", "beyond its last bend a ReLU network is a straight line")
@@ -569,11 +579,11 @@ def _told_function(p: Memorization, widths: Sequence[int], inner: float, outer: 
             far = Text("tanh 在远处饱和成常数", "far out tanh saturates to a constant")
         told.append(Text(
             f"区间之外（到 ±{EDGE:g}）误差是 {outer:.3g}%：定理只管训练数据所在的紧集，{far.zh}，加宽也没有用。",
-            f"Outside (up to ±{EDGE:g}) it is {outer:.3g} %: the theorem speaks of the compact set where the data lie, {far.en}, and width does not help.",
+            f"Outside (up to ±{EDGE:g}) it is {outer:.3g} %: the theorem covers only the compact set where the data lie; {far.en}, and more width does not help.",
         ))
     else:
         told.append(Text(
-            f"区间之外（到 ±{EDGE:g}）误差是 {outer:.3g}%，这一次差得不多，但没有任何东西保证它。",
+            f"区间之外（到 ±{EDGE:g}）误差是 {outer:.3g}%，这一次差得不多，但没有什么能保证这一点。",
             f"Outside (up to ±{EDGE:g}) it is {outer:.3g} %: not much worse this time, but nothing guarantees that.",
         ))
     return told
@@ -590,7 +600,7 @@ def predict(p: Memorization) -> Prediction:
             {"none": Text("一个也没有", "none"), "some": Text("一部分（不到 90%）", "some (under 90 %)"), "nearly-all": Text("几乎全部（90% 以上）", "nearly all (90 % or more)")},
         )  # fmt: skip
     if p.task == "function":
-        name = Memorization.specs()["target"].options[p.target]  # type: ignore[attr-defined]  # a choice
+        name = FUNCTIONS[p.target]
         return Prediction(
             Text(
                 f"在 [−1, 1] 上用 {POINTS} 个点拟合 {name.zh}，最宽的网络训练 {p.steps} 步之后？",
@@ -727,7 +737,7 @@ DEMO = Demo(
     question=Text("神经网络能拟合什么，拟合得好说明什么？", "What can a network fit, and what does a good fit prove?"),
     look_for=Text(
         "把训练和测试分开看：训练曲线升到顶，测试曲线可以一直停在瞎猜的水平。另两个实验里，看“能表示”和“学得到”、区间内和区间外差多少。",
-        "Watch training and testing apart: one may reach the top while the other never leaves chance. In the other experiments, compare what can be represented with what is found, "
+        "Watch training and test accuracy separately: one may reach the top while the other never leaves chance. In the other experiments, compare what can be represented with what is found, "
         "and inside the training range with outside.",
     ),
     scaled_down=Text(
