@@ -41,7 +41,7 @@ class Momentum(Parameters):
     )  # fmt: skip
     method: str = choice(
         "heavy-ball", {"heavy-ball": Text("重球法", "heavy ball"), "nesterov": same("Nesterov")}, label=Text("动量", "Momentum"),
-        help=Text("Nesterov 先按惯性走一步，再在那里求梯度。", "Nesterov takes the gradient where inertia is about to carry it."),
+        help=Text("Nesterov 先按惯性走一步，再在到达处求梯度。", "Nesterov takes the gradient at the point that inertia carries it to."),
     )  # fmt: skip
     rate: float = real(
         3.3, 0.001, FASTEST, log=True, label=Text("学习率 η（以 1/λmax 为单位）", "Learning rate η (in units of 1/λmax)"),
@@ -49,7 +49,7 @@ class Momentum(Parameters):
     )  # fmt: skip
     beta: float = real(
         0.67, 0, 0.999, step=0.005, label=Text("动量系数 β", "Momentum β"),
-        help=Text("上一步位移保留的比例；0 就是梯度下降。", "Share of the last move that is kept; 0 is gradient descent."),
+        help=Text("上一步的位移保留多大比例；0 就是梯度下降。", "Share of the last move that is kept; 0 is gradient descent."),
     )  # fmt: skip
     condition: float = real(
         100, 1.1, 1000, log=True, label=Text("条件数 κ", "Condition number κ"),
@@ -88,7 +88,7 @@ PRESETS = {
     ),
     "noise": Preset(
         Text("噪声为主", "Mostly noise"),
-        Text("学习率小、噪声大：动量与学习率 η/(1−β) 的普通 SGD 有区别吗？", "Small rate, large noise: does momentum differ from plain SGD at η/(1−β)?"),
+        Text("学习率小、噪声大：动量与学习率 η/(1−β) 的普通 SGD 有区别吗？", "Small rate, large noise: does momentum differ from plain SGD with rate η/(1−β)?"),
         {"task": "noise", "rate": 0.01, "beta": 0.9, "condition": 10, "steps": 600, "runs": 128},
         "limits",
     ),
@@ -292,13 +292,13 @@ def _slowest(p: Momentum) -> tuple[float, Text]:
     if math.log(factor) <= (1 - TOLERANCE) * _best(p).log_rate:
         return factor, Text(
             "平的方向接近临界阻尼，陡的方向与它一样快：这正是最优点。",
-            "The flat direction is close to critical damping, and the steep one just as fast: that is the optimum.",
+            "The flat direction is close to critical damping, and the steep one is just as fast: that is the optimum.",
         )
     if turns:
         law = "√(β(1−ηλmin))" if p.method == "nesterov" else "√β"
         return factor, Text(
             f"惯性有余：球一次次冲过谷底再折返，每步误差只乘以 {law} = {factor:.4g}，β 越大越慢（这里最优的 β 是 {_best(p).beta:.2g}）。",
-            f"There is inertia to spare: the ball overshoots and swings back, and each step multiplies the error by {law} = {factor:.4g} only, so a larger β "
+            f"There is inertia to spare: the ball overshoots and swings back, and each step multiplies the error by only {law} = {factor:.4g}, so a larger β "
             f"is slower (the best β here is {_best(p).beta:.2g}).",
         )
     if curvature < 1:
@@ -393,18 +393,19 @@ def _rate_map(p: Momentum, log_rates: Tensor, best: _Setting | None) -> PlaneCha
         Line(Text("理论最优", "theory best"), "theory", cross_x, cross_y),
         _dot(Text("当前", "here"), "second", p.rate, p.beta),
     ]
-    found = Text("搜索中。", "The search is on.")
+    found = Text("搜索中。", "Searching.")
     if best is not None:
         lines.append(_dot(Text("实测最快", "found"), "third", best.rate, best.beta))
         found = Text(
-            f"实测最快的是 η = {best.rate:.3g}、β = {best.beta:.3g}，缩小 10 倍要 {best.decade:.3g} 步。",
-            f"The fastest found is η = {best.rate:.3g}, β = {best.beta:.3g}, with {best.decade:.3g} steps per factor of 10.",
+            f"实测最快的是 η = {best.rate:.3g}、β = {best.beta:.3g}，要 {best.decade:.3g} 步。",
+            f"The fastest found is η = {best.rate:.3g}, β = {best.beta:.3g}, at {best.decade:.3g} steps.",
         )
     summary = Text(
-        f"每个 (η, β) 的收敛快慢，空白处发散。{found.zh}", f"How fast each (η, β) converges; blank where it diverges. {found.en}"
+        f"颜色是误差缩小 10 倍要走的步数，空白处发散。{found.zh}",
+        f"Colour: steps until the error is 10 times smaller; blank where it diverges. {found.en}",
     )
     colour = Grid(
-        Text("误差缩小 10 倍的步数", "steps per factor of 10"),
+        Text("步数", "steps"),
         cells.where(cells > 0, math.nan),
         low=_decade(log_rate),
         high=10 * _plain(p).decade,
@@ -527,13 +528,13 @@ def _explain(p: Momentum, best: _Setting, deviation: float, plain: float, ours: 
     """In words; `plain` and `ours` are the steps per factor of 10."""
     who, faster = _name(p), plain > ours
     told = Text(
-        f"误差缩小 10 倍，{who.zh}要 {ours:.3g} 步，最优的梯度下降{'要' if faster else '只要'} {plain:.3g} 步。",
-        f"For a factor of 10, {who.en} takes {ours:.3g} steps, the best gradient descent {'' if faster else 'only '}{plain:.3g}. ",
+        f"要让误差缩小 10 倍，{who.zh}走 {ours:.3g} 步，最优的梯度下降{'走' if faster else '只走'} {plain:.3g} 步。",
+        f"To make the error 10 times smaller, {who.en} takes {ours:.3g} steps, the best gradient descent {'' if faster else 'only '}{plain:.3g}. ",
     )
     if math.isinf(ours):
         told = Text("这个设置下误差不缩小。", "At this setting the error does not shrink. ")
     searched = Text(
-        f"搜索不用公式，找到最快的是 η = {best.rate:.3g}、β = {best.beta:.3g}；它和最快的梯度下降所需步数与理论相差不超过 {100 * deviation:.2g}%"
+        f"搜索时不用公式，找到的最快一组是 η = {best.rate:.3g}、β = {best.beta:.3g}；它和最快的梯度下降的步数，与理论相差不超过 {100 * deviation:.2g}%"
         f"（容许 {100 * TOLERANCE:g}%）。",
         f" Without the formula the search found η = {best.rate:.3g}, β = {best.beta:.3g} to be the fastest; its steps, and those of the fastest gradient "
         f"descent, are within {100 * deviation:.2g} % of theory (allowed: {100 * TOLERANCE:g} %).",
@@ -546,6 +547,11 @@ def _explain(p: Momentum, best: _Setting, deviation: float, plain: float, ours: 
         )
     elif faster:
         note = Text("这里没有噪声，加速全来自曲率。", " There is no noise here: the whole gain comes from curvature.")
+    else:
+        note = Text(
+            "文献里的数说的是最优参数；这组参数离最优很远，达不到是意料之中的。",
+            " The published number is for the best setting; this one is far from it, so falling short of it is to be expected.",
+        )
     why = _slowest(p)[1]
     return told + why + searched + note
 
@@ -667,29 +673,29 @@ def _explain_noise(p: Momentum, lost: Sequence[bool], ratios: Sequence[float], s
         return Text(
             f"{which.zh}发散了：η/(1−β) = {scaled:.3g}，普通 SGD 的上限是 2，这个 β 的动量是 {_limit(p, p.beta):.3g}。学习率到了这个量级，"
             "起决定作用的是曲率而不是噪声，两者不再等价。",
-            f"{which.en} diverged: η/(1−β) = {scaled:.3g}, while plain SGD bears up to 2 and momentum at this β up to {_limit(p, p.beta):.3g}. "
+            f"{which.en} diverged: η/(1−β) = {scaled:.3g}, while plain SGD is stable only up to 2 and momentum at this β up to {_limit(p, p.beta):.3g}. "
             "At such rates curvature decides rather than noise, and the two are no longer alike.",
         )
     found = Text(
-        f"{who.zh}的损失在前一半步数里是学习率为 η/(1−β) = {scaled:.3g} 的普通 SGD 的 {ratios[0]:.3g} 倍，后一半是 {ratios[1]:.3g} 倍（噪声相同）。",
+        f"与学习率为 η/(1−β) = {scaled:.3g} 的普通 SGD 相比（噪声相同），{who.zh}的损失在前一半步数里是它的 {ratios[0]:.3g} 倍，后一半是 {ratios[1]:.3g} 倍。",
         f"{who.en.capitalize()} has {ratios[0]:.3g} times the loss of plain SGD at η/(1−β) = {scaled:.3g} over the first half of the steps, "
         f"{ratios[1]:.3g} times over the second (with the same noise). ",
     )
     if status == "reproduced":
         why = Text(
-            f"每个梯度在约 1/(1−β) = {memory:.3g} 步里总共按 η/(1−β) 的份量走完，只是晚几步：看起来的加速只是学习率变大，噪声也没有被平均掉。",
-            f"Within about 1/(1−β) = {memory:.3g} steps each gradient is followed by η/(1−β) in all, only a little late: what looks like a gain is a larger "
-            "rate, and the noise is not averaged away.",
+            f"每个梯度最终都按 η/(1−β) 起作用，只是分摊到约 1/(1−β) = {memory:.3g} 步里，晚到几步：看起来的加速只是学习率变大了，噪声也没有被平均掉。",
+            f"In the end each gradient counts with η/(1−β), only spread over about 1/(1−β) = {memory:.3g} steps and so a little late: what looks like a gain is a "
+            "larger rate, and the noise is not averaged away.",
         )
     elif all(1 / SIMILAR <= ratio <= SIMILAR for ratio in ratios):
         why = Text(
-            f"平均相差不到 10%，但重复 {p.runs} 次的置信区间越过了这条线，不能下结论。",
+            f"平均相差不到 10%，但重复 {p.runs} 次的置信区间超出了这个范围，不能下结论。",
             f"On average they differ by less than 10 %, but with {p.runs} repetitions the interval reaches beyond that.",
         )
     elif p.noise == 0:
         why = Text(
-            "没有噪声，损失一路降到近乎 0，两者每步的微小差别不断累积，比值就拉开了。",
-            "Without noise the loss falls to almost nothing, and what little the two differ in each step adds up in the ratio.",
+            "没有噪声，损失一路降到几乎为 0，两者每步的微小差别不断累积，比值就拉开了。",
+            "Without noise the loss falls to almost nothing, and the small difference in each step adds up in the ratio.",
         )
     elif scaled > 0.2 and ratios[1] < 1:
         why = Text(
@@ -811,12 +817,12 @@ DEMO = Demo(
     title=Text("动量：重球滚下山谷", "Momentum: a heavy ball in a valley"),
     question=Text("为什么动量能加速训练，什么时候不能？", "Why does momentum speed up training, and when does it not?"),
     look_for=Text(
-        "先看两条路径沿谷底走了多远，再看速度地图上最快的一点落在哪里、离发散线多近。",
+        "先看两条路径沿谷底走了多远，再看收敛速度图上最快的一点落在哪里、离发散线多近。",
         "Watch how far each path gets along the valley floor, then where on the map the fastest setting lies and how near to the line of divergence.",
     ),
     scaled_down=Text(
         "用两个方向的二次函数代替真实的损失：二次函数上理论是精确的，方向再多也只有最陡、最平两个起作用；梯度噪声是正态的，与位置无关。",
-        "A quadratic with two directions stands in for a real loss: there theory is exact, and of more directions only the steepest and the flattest would count. The noise is "
+        "A quadratic with two directions stands in for a real loss: there theory is exact, and with more directions still only the steepest and the flattest would count. The noise is "
         "normal and the same everywhere.",
     ),
     parameters=Momentum,

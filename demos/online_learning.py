@@ -38,7 +38,7 @@ SCHEDULES: tuple[tuple[Text, Role], ...] = ((same("∝ 1/√t"), "first"), (Text
 class Online(Parameters):
     task: str = mode_choice(
         "stream", {"stream": Text("漂移的数据流", "drifting stream"), "regret": Text("累计遗憾", "regret")},
-        label=Text("实验", "Experiment"), help=Text("跟踪漂移，还是与事后最优比较。", "Tracking a drift, or comparing with the best in hindsight."),
+        label=Text("实验", "Experiment"), help=Text("跟踪漂移，或者与事后最优比较。", "Tracking a drift, or comparing with the best in hindsight."),
     )  # fmt: skip
     drift: float = real(
         0.025, 0, 0.2, step=0.005, label=Text("每步漂移 q", "Drift per step q"), modes=("stream",),
@@ -49,17 +49,17 @@ class Online(Parameters):
         label=Text("损失从哪里来", "Where losses come from"), help=Text("对手每步用硬币决定线性损失的正负，什么也预测不了。", "The adversary tosses a coin for the sign of a linear loss: nothing can be predicted."),
     )  # fmt: skip
     rate: float = real(
-        0.05, 0.0005, 2, log=True, label=Text("固定学习率 η", "Constant learning rate η"), help=Text("在线 SGD 每个样本走一步；到 1 就发散。", "Online SGD takes a step for each sample; it diverges from 1 on.")
+        0.05, 0.0005, 2, log=True, label=Text("固定学习率 η", "Constant learning rate η"), help=Text("在线 SGD 每来一个样本走一步；到 1 就发散。", "Online SGD takes a step for each sample; it diverges from 1 on.")
     )  # fmt: skip
     noise: float = real(
         0.5, 0, 2, step=0.05, label=Text("标签噪声 σ", "Label noise σ"), help=Text("标签上噪声的标准差（均匀分布）。", "Standard deviation of the (uniform) noise in the labels.")
     )  # fmt: skip
     steps: int = integer(3000, 500, 10000, step=500, label=Text("样本数", "Samples"), help=Text("数据流有多长。", "Length of the stream."))
     window: int = integer(
-        100, 10, 1000, step=10, label=Text("窗口（样本）", "Window (samples)"), modes=("stream",), help=Text("窗口法只用最近这么多样本重新拟合。", "The window learner refits on so many latest samples.")
+        100, 10, 1000, step=10, label=Text("窗口（样本）", "Window (samples)"), modes=("stream",), help=Text("窗口法只用最近这么多样本重新拟合。", "The window learner refits on this many of the latest samples.")
     )  # fmt: skip
     batch: int = integer(
-        16, 2, 200, advanced=True, label=Text("小批量大小", "Mini-batch"), modes=("stream",), help=Text("攒够这么多样本才走一步，步长为各样本之和。", "So many samples are gathered for a step as long as all of theirs.")
+        16, 2, 200, advanced=True, label=Text("小批量大小", "Mini-batch"), modes=("stream",), help=Text("攒够这么多样本才更新一次，更新量是各样本之和。", "Waits for this many samples, then takes one step, the sum of theirs.")
     )  # fmt: skip
     runs: int = integer(
         32, 16, 128, step=16, advanced=True, label=Text("重复次数", "Repetitions"), help=Text("各有自己的数据流。", "Each with a stream of its own.")
@@ -75,7 +75,7 @@ PRESETS = {
     ),
     "no-drift": Preset(
         Text("没有漂移", "No drift"),
-        Text("目标不动时，在线学习还占便宜吗？", "If nothing moves, is learning online still an advantage?"),
+        Text("目标不动时，在线学习还有优势吗？", "If nothing moves, does learning online still have an advantage?"),
         {"drift": 0.0},
         "limits",
     ),
@@ -222,8 +222,8 @@ def _stream_charts(p: Online, stream: Stream, weights: dict[str, Tensor], errors
         PlaneChart(
             Text("权重平面：追赶真权重", "The weights: chasing the truth"), first, second,
             Text(
-                f"最近 {TRAIL} 个样本里真权重走过的路，在线 SGD 和全部重拟合跟在后面的路；圆点是现在的位置。",
-                f"Where the true weights went over the last {TRAIL} samples, and online SGD and refitting on all after them; dots are where they are now.",
+                f"最近 {TRAIL} 个样本里真权重走过的路，以及在线 SGD 和全部重拟合跟在后面走的路；圆点是现在的位置。",
+                f"Where the true weights went over the last {TRAIL} samples, followed by online SGD and by refitting on all; dots show where they are now.",
             ),
             points=tuple(heads), lines=tuple(paths), equal=True,
         ),
@@ -298,14 +298,14 @@ def judge_stream(p: Online, late: dict[str, list[float]]) -> tuple[Status, str]:
 def result_stream(p: Online, late: dict[str, list[float]]) -> tuple[tuple[Figure, ...], Outcome]:
     status, answer = judge_stream(p, late)
     theory = expected_error(p.rate, p.noise, p.drift, p.steps // 2, p.steps)
-    figures = [Figure(Text(f"{name.zh}的误差 |w−w*|²（后一半）", f"Error |w − w*|² of {name.en} (second half)"), *mean_and_spread(late[key])) for key, (name, _) in LEARNERS.items()]  # fmt: skip
+    figures = [Figure(Text(f"误差 |w−w*|²（后一半）：{name.zh}", f"Error |w − w*|² (second half): {name.en}"), *mean_and_spread(late[key])) for key, (name, _) in LEARNERS.items()]  # fmt: skip
     figures.append(Figure(Text("在线 SGD 的理论误差", "Error of online SGD in theory"), theory))
     if all(math.isfinite(error) for error in late["online"]):
         mean, low, high = ratio_interval([a / b for a, b in zip(late["all"], late["online"], strict=True)])
         figures.append(Figure(Text("全部重拟合 ÷ 在线 SGD", "Refit on all ÷ online SGD"), mean, (high - low) / 2, "×"))
     published = Text(
-        f"误差是两项之和：梯度噪声项随学习率增大，滞后项随学习率减小，两项相等时最小。精确计算给出的和是 {theory:.3g}",
-        f"the error is the sum of gradient noise, which grows with the rate, and lag, which shrinks with it, and is least where the two are equal; worked out exactly: {theory:.3g}",
+        f"误差是两项之和：梯度噪声项随学习率增大，滞后项随学习率减小，两项相等时和最小。按公式算出的和是 {theory:.3g}",
+        f"the error is the sum of gradient noise, which grows with the rate, and lag, which shrinks with it; it is least where the two are equal. Worked out exactly, the sum is {theory:.3g}",
     )
     return tuple(figures), Outcome(Verdict(status, figures[0], published, WIDROW, _told_stream(p, late)), answer)
 
@@ -316,7 +316,7 @@ def _told_stream(p: Online, late: dict[str, list[float]]) -> Text:
     if not math.isfinite(online):
         return Text(
             f"学习率 {p.rate:g} 达到或超过了稳定上限 2/|x|² = 1，在线 SGD 发散了：每步的修正都比误差本身还大。",
-            f"The rate of {p.rate:g} is at or past the limit of stability, 2/|x|² = 1, and online SGD diverged: each correction is larger than the error that it corrects.",
+            f"The rate of {p.rate:g} is at or past the limit of stability, 2/|x|² = 1, and online SGD diverged: each correction is larger than the error it corrects.",
         )
     lag, jitter = p.drift**2 / p.rate / (1 - p.rate), p.rate * p.noise**2 / (1 - p.rate)
     found = Text(
@@ -326,15 +326,15 @@ def _told_stream(p: Online, late: dict[str, list[float]]) -> Text:
     if p.drift == 0:
         why = Text(
             f"目标不动，每个旧样本都有用，重拟合的误差像 1/t 那样降到 0；固定学习率的 SGD 每步都被最新样本的噪声推开，停在约 ησ²/(1−η) = {jitter:.3g}。没有漂移就该用全部数据，或者让学习率递减。",
-            f"Nothing moves, so every old sample helps and the error of refitting falls to 0 like 1/t, while each new sample's noise pushes SGD about, which stays near ησ²/(1−η) = {jitter:.3g} with a "
-            "constant rate. Without drift use all the data, or let the rate fall.",
+            f"Nothing moves, so every old sample helps and the error of refitting falls to 0 like 1/t. With a constant rate, each new sample's noise keeps pushing SGD about, and its error stays near "
+            f"ησ²/(1−η) = {jitter:.3g}. Without drift use all the data, or let the rate fall.",
         )
         return found + why
     why = Text(
-        "旧样本说的是目标过去的位置：全部重拟合把它们一视同仁地平均，越往后越跟不上；固定学习率等于按指数遗忘。" if every > online else
+        "旧样本反映的是目标过去的位置：全部重拟合把它们一视同仁地平均，越往后越跟不上；固定学习率等于按指数遗忘。" if every > online else
         "漂移太慢（或样本太少），平均掉噪声比忘掉旧样本更要紧，所以全部重拟合没有落后。",
         "Old samples tell where the target used to be: refitting on all averages them alike and falls ever further behind, while a constant rate forgets exponentially. " if every > online else
-        "The drift is so slow (or the stream so short) that averaging noise matters more than forgetting, and refitting on all does not lag. ",
+        "The drift is so slow (or the stream so short) that averaging out noise matters more than forgetting, and refitting on all does not fall behind. ",
     )
     if p.noise == 0:
         more = Text(f"没有标签噪声，误差几乎全是滞后（长期 {lag:.2g}），学习率大一些更好。", f"Without noise in the labels nearly all of SGD's error is lag ({lag:.2g} in the long run), and a larger rate is better.")
@@ -342,8 +342,8 @@ def _told_stream(p: Online, late: dict[str, list[float]]) -> Text:
         best = best_rate(p.noise, p.drift)
         side = Text("这里的学习率偏小，主要是滞后", "the rate here is on the small side, and lag prevails") if lag > 2 * jitter else Text("这里的学习率偏大，主要是抖动", "the rate here is on the large side, and noise prevails") if jitter > 2 * lag else Text("这里的学习率接近最优", "the rate here is close to the best")
         more = Text(
-            f"SGD 的误差里，长期来看滞后占 {lag:.2g}，抖动占 {jitter:.2g}；最优学习率约为 q/σ，精确是 {best:.2g}，{side.zh}。",
-            f"In the long run lag makes {lag:.2g} of SGD's error and noise {jitter:.2g}; the best rate is near q/σ, exactly {best:.2g}: {side.en}.",
+            f"长期来看，SGD 的误差里滞后占 {lag:.2g}，抖动占 {jitter:.2g}；最优学习率约为 q/σ，精确值是 {best:.2g}，{side.zh}。",
+            f"In the long run lag contributes {lag:.2g} to SGD's error and noise {jitter:.2g}; the best rate is near q/σ, exactly {best:.2g}: {side.en}.",
         )
     return found + why + more
 # fmt: on
@@ -398,9 +398,9 @@ def _regret_charts(p: Online, marks: Sequence[int], regrets: Sequence[Tensor]) -
             Text("遗憾 ∝ T 的几次方", "Regret grows as T to the power"), tuple(name for name, _ in SCHEDULES), Axis(Text("指数", "Exponent"), low=0, high=1.2),
             (
                 Bars(Text("实测", "measured"), "first", [max(0.0, mean_and_spread(row)[0]) for row in found], [mean_and_spread(row)[1] or 0.0 for row in found]),
-                Bars(Text("理论（T → ∞）", "theory (T → ∞)"), "theory", [0.5, 0.5, 0.5] if p.world == "coin" else [0.5, 1, 0]),
+                Bars(Text("理论（T → ∞）", "theory (T → ∞)"), "baseline", [0.5, 0.5, 0.5] if p.world == "coin" else [0.5, 1, 0]),
             ),
-            Text("双对数图上的斜率，从最后十六分之一处量到末尾。", "Slopes in the log–log chart, from a sixteenth of the stream to its end."),
+            Text("双对数图上的斜率，从 T/16 量到 T。", "Slopes in the log–log chart, measured from T/16 to T."),
         ),
     )  # fmt: skip
 
@@ -467,7 +467,7 @@ def judge_regret(slopes: Sequence[Sequence[float]], share: float) -> tuple[Statu
 
 def result_regret(p: Online, slopes: Sequence[Sequence[float]], share: float) -> tuple[tuple[Figure, ...], Outcome]:
     status, answer = judge_regret(slopes, share)
-    figures = [Figure(Text(f"遗憾的指数，学习率 {name.zh}", f"Exponent of regret, rate {name.en}"), *mean_and_spread(row)) for (name, _), row in zip(SCHEDULES, slopes, strict=True)]  # fmt: skip
+    figures = [Figure(Text(f"遗憾的指数（学习率：{name.zh}）", f"Exponent of regret (rate: {name.en})"), *mean_and_spread(row)) for (name, _), row in zip(SCHEDULES, slopes, strict=True)]  # fmt: skip
     figures.append(Figure(Text("最大遗憾占上界的比例", "Largest regret as a share of the bound"), 100 * share, None, "%"))
     published = Text(
         "凸损失、η = D/(G√t)：遗憾 ≤ 3/2·GD√T，指数至多 ½；最坏情形下任何算法都至少是 √T 量级，指数 ½",
@@ -480,27 +480,27 @@ def result_regret(p: Online, slopes: Sequence[Sequence[float]], share: float) ->
 # fmt: off
 def _told_regret(p: Online, root: float, constant: float, inverse: float, share: float) -> Text:
     held = Text(
-        f"学习率 ∝ 1/√t 时遗憾按 T 的 {root:.2g} 次方增长，在所有数据流、所有时刻里最多到上界的 {100 * share:.2g}%。",
+        f"学习率 ∝ 1/√t 时遗憾按 T 的 {root:.2g} 次方增长，所有数据流、所有时刻里，最多达到上界的 {100 * share:.2g}%。",
         f"With rates ∝ 1/√t regret grows as T to the power {root:.2g}, and over all streams and moments it reaches {100 * share:.2g} % of the bound at most. ",
     )
     if share > 1:
         held = Text("有的数据流越过了上界，这不该发生。", "On some stream regret passed the bound, which should not happen. ")
     if p.world == "coin":
         more = Text(
-            f"硬币面前谁也预测不了，学习者的期望损失总是 0，遗憾全部来自事后最优方向的 √T：固定学习率的指数是 {constant:.2g}，1/t 是 {inverse:.2g}，换什么算法都一样，所以 √T 无法改进。",
-            f"Nobody can predict a coin: whatever the learner does it expects a loss of 0, and all regret is the √T that the best direction gains in hindsight. The exponents are {constant:.2g} for a "
+            f"硬币谁也预测不了，学习者的期望损失总是 0，遗憾全部来自事后最优方向赚到的 √T：固定学习率的指数是 {constant:.2g}，1/t 是 {inverse:.2g}，换什么算法都一样，所以 √T 无法改进。",
+            f"Nobody can predict a coin: whatever the learner does, its expected loss is 0, and all regret is the √T that the best direction gains in hindsight. The exponents are {constant:.2g} for a "
             f"constant rate and {inverse:.2g} for 1/t: no algorithm changes that, so √T cannot be improved.",
         )
         return held + more
     if p.noise == 0:
         more = Text(
-            "没有标签噪声，学会之后损失就是 0，遗憾不再增长：这比定理针对的最坏情形容易得多。",
+            "没有标签噪声，学会之后损失就是 0，遗憾不再增长：比定理针对的最坏情形容易得多。",
             "Without noise in the labels the loss is 0 once the target is learnt, and regret stops growing: far easier than the worst case of the theorem.",
         )
     else:
         more = Text(
             f"噪声让每步的超额损失与当时的学习率成正比，所以 Σ1/√t 给出 √T，固定学习率趋向线性（这里 {constant:.2g} 次方），1/t 只有对数增长（{inverse:.2g} 次方）：平方损失平均来看是强凸的，最坏情形的 ½ 可以改进。"
-            + ("有限的 T 里开头的损失还占一份，指数因此略低。" if root < 0.5 else ""),
+            + ("T 有限，开头那段损失还占一份，指数因此略低。" if root < 0.5 else ""),
             f"Noise costs each step in proportion to its rate, so the sum of 1/√t gives √T, a constant rate tends to linear growth (here a power of {constant:.2g}), and 1/t to a logarithm ({inverse:.2g}): "
             "squared loss is strongly convex on average, where the ½ of the worst case can be improved." + (" At finite T the first losses still count, which lowers the exponents a little." if root < 0.5 else ""),
         )
@@ -516,7 +516,7 @@ def predict(p: Online) -> Prediction:
         return Prediction(
             Text(
                 f"学习率 ∝ 1/√t。样本数从 {p.steps // 16} 增加到 {p.steps}（16 倍），累计遗憾变成原来的几倍？",
-                f"Rates ∝ 1/√t. From {p.steps // 16} samples to {p.steps}, 16 times as many: by how much does the cumulative regret grow?",
+                f"Rates ∝ 1/√t. From {p.steps // 16} samples to {p.steps}, 16 times as many: how many times larger does the cumulative regret become?",
             ),
             {
                 "hardly": Text("不到 2.2 倍", "less than 2.2 times"),

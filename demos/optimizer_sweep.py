@@ -37,7 +37,7 @@ LOOKS = 10  # times that test rows are looked at while training, on every LOOKS-
 class Sweep(Parameters):
     task: str = mode_choice(
         "tuned", {"tuned": Text("各自调好", "each tuned"), "shared": Text("共用一个学习率", "one rate for all")},
-        label=Text("实验", "Experiment"), help=Text("按哪种学习率来比。", "At which rate they are compared."),
+        label=Text("实验", "Experiment"), help=Text("在什么学习率下比较。", "At which rate they are compared."),
     )  # fmt: skip
     steps: int = integer(
         150, 5, 500, step=5, label=Text("训练步数", "Training steps"), help=Text("每个网络走多少步。", "Steps that each network takes.")
@@ -95,12 +95,12 @@ class Sweep(Parameters):
 PRESETS = {
     "tuned": Preset(
         Text("各自调好再比", "Each tuned"),
-        Text("每种优化器都在自己的学习率网格上选最好的：谁的测试精度高？", "Each picks the best rate on a grid of its own: whose test accuracy is higher?"),
+        Text("每种优化器都在自己的学习率网格上选最好的：谁的测试准确率高？", "Each picks the best rate on a grid of its own: whose test accuracy is higher?"),
         {}, "textbook",
     ),
     "shared-rate": Preset(
         Text("统一用 0.001", "0.001 for all"),
-        Text("不调参，都用 Adam 的默认学习率：“赢家”换了吗？", "No tuning, Adam's default rate for all: is the winner another?"),
+        Text("不调参，都用 Adam 的默认学习率：“赢家”会换人吗？", "No tuning, Adam's default rate for all: does the winner change?"),
         {"task": "shared"}, "limits",
     ),
     "few-steps": Preset(
@@ -319,27 +319,28 @@ def _by_rate(p: Sweep, race: _Race, values: Tensor | None, title: Text, y: Axis,
     x = Axis(
         Text("学习率（对数）", "learning rate (log)"),
         log=True,
-        low=min(low, p.shared if rules else low),
-        high=max(high, p.shared if rules else high),
+        low=min(low, p.shared / 2 if rules else low),  # a rule on the edge of the frame would not be seen
+        high=max(high, p.shared * 2 if rules else high),
     )
     return LineChart(title, x, y, tuple(lines), summary, rules)
 
 
 def _bars(p: Sweep, result: _Result | None) -> BarChart:
     groups = []
-    for name, role, values in (
+    kinds: tuple[tuple[Text, Role, Tensor | None], ...] = (
         (Text("各自最好的学习率", "own best rate"), "first", result.tuned if result else None),
         (Text("共用的学习率", "shared rate"), "warning", result.shared if result else None),
-    ):
+    )
+    for name, role, values in kinds:
         if values is not None:
             pairs = [mean_and_spread((100 - row).tolist()) for row in values]
-            groups.append(Bars(name, role, [mean for mean, _ in pairs], [spread or 0.0 for _, spread in pairs]))  # type: ignore[arg-type]
+            groups.append(Bars(name, role, [mean for mean, _ in pairs], [spread or 0.0 for _, spread in pairs]))
     summary = Text("训练结束后评测。", "Measured when training is over.")
     if result:
         best = int(result.tuned.mean(1).argmax())
         summary = Text(
-            f"各自调好后，测试误差最低的是{KINDS[best].name.zh}（{100 - result.tuned[best].mean():.3g}%）。",
-            f"Each at its own rate, {KINDS[best].name.en} has the lowest test error ({100 - result.tuned[best].mean():.3g} %).",
+            f"各自调好后测试误差最低的：{KINDS[best].name.zh}（{100 - result.tuned[best].mean():.3g}%）。",
+            f"Each at its own best rate, {KINDS[best].name.en} has the lowest test error ({100 - result.tuned[best].mean():.3g} %).",
         )
     tops = [value + error for group in groups for value, error in zip(group.values, group.errors, strict=True)]
     y = Axis(Text("测试误差（%）", "test error (%)"), low=0, high=min(100.0, 1.2 * max(tops)) if tops else 10.0)
@@ -350,7 +351,7 @@ def _bars(p: Sweep, result: _Result | None) -> BarChart:
 
 def _run(p: Sweep, device: torch.device, generator: torch.Generator) -> Iterator[Snapshot]:
     error_axis = Axis(Text("测试误差（%，对数）", "test error (%, log)"), log=True, low=1, high=100)
-    loss_axis = Axis(Text("训练损失（nats，对数）", "training loss (nats, log)"), log=True, low=1e-4, high=30)
+    loss_axis = Axis(Text("训练损失（nat，对数）", "training loss (nats, log)"), log=True, low=1e-4, high=30)
     race, pace = _Race(p, device, generator), Pace()
 
     def charts(errors: Tensor | None, losses: Tensor | None, result: _Result | None = None) -> tuple[Chart, ...]:
@@ -418,7 +419,7 @@ def _judge(p: Sweep, rates: Sequence[Sequence[float]], result: _Result, scores: 
     by_rate = float((accuracy.amax(1) - accuracy.median(1).values).mean())
     by_kind = float(result.tuned.mean(1).max() - result.tuned.mean(1).min())
     figures = [
-        Figure(Text("测试精度：最好的 SGD 类 − 最好的自适应类", "Test accuracy: best SGD-like − best adaptive"), *lead, points),
+        Figure(Text("测试准确率：最好的 SGD 类 − 最好的自适应类", "Test accuracy: best SGD-like − best adaptive"), *lead, points),
         Figure(Text("换优化器的影响（各自最好的学习率）", "Changing the optimiser (each at its own rate)"), by_kind, unit=points),
         Figure(Text("换学习率的影响（最好 − 网格中位）", "Changing the rate (best − median of the grid)"), by_rate, unit=points),
     ]
@@ -426,7 +427,7 @@ def _judge(p: Sweep, rates: Sequence[Sequence[float]], result: _Result, scores: 
         figures.append(Figure(Text("各自调好之后的差距", "The same, each at its own rate"), *tuned_lead, points))
     for i, kind in enumerate(KINDS):
         at = f"{rates[i][result.best[i]]:.2g}"
-        name = Text(f"测试精度：{kind.name.zh}，学习率 {at}", f"Test accuracy: {kind.name.en} at rate {at}")
+        name = Text(f"测试准确率：{kind.name.zh}，学习率 {at}", f"Test accuracy: {kind.name.en} at rate {at}")
         figures.append(Figure(name, *mean_and_spread(result.tuned[i].tolist()), "%"))
     status = _status(p, result.lead, result.shared_lead)
     answer = "sgd" if lead[0] > MARGIN else "adaptive" if lead[0] < -MARGIN else "same"
@@ -438,12 +439,12 @@ def _judge(p: Sweep, rates: Sequence[Sequence[float]], result: _Result, scores: 
 
 
 PUBLISHED_TUNED = Text(
-    "CIFAR-10 上的 VGG：最好的 SGD 测试误差 7.65% ± 0.14%，最好的自适应方法（RMSProp）9.60% ± 0.19%，相差 1.95 个百分点",
-    "VGG on CIFAR-10: test error 7.65 % ± 0.14 for the best SGD, 9.60 % ± 0.19 for the best adaptive method (RMSProp), so 1.95 points",
+    "CIFAR-10 上的 VGG：测试误差最好的 SGD 是 7.65% ± 0.14%，最好的自适应方法（RMSProp）是 9.60% ± 0.19%，相差 1.95 个百分点",
+    "VGG on CIFAR-10: test error 7.65 ± 0.14 % for the best SGD, 9.60 ± 0.19 % for the best adaptive method (RMSProp), a gap of 1.95 points",
 )
 PUBLISHED_SHARED = Text(
-    "超参数的搜索空间也许是解释已发表的优化器排名的最重要因素；换一个搜索空间，排名就可能相反",
-    "the hyperparameter search space may be the single most important factor behind published rankings of optimisers; with another space they can be contradicted",
+    "超参数的搜索空间也许是解释已发表的优化器排名的最重要因素；换一个搜索空间，排名就可能被推翻",
+    "the hyperparameter search space may be the single most important factor behind published rankings of optimisers; with another space such rankings can be contradicted",
 )
 
 
@@ -451,9 +452,9 @@ def _explain_tuned(p: Sweep, rates: Sequence[Sequence[float]], result: _Result, 
     mean, low, high = interval(result.lead)
     (first, second), accuracy = result.winners, result.tuned.mean(1).tolist()
     told = Text(
-        f"验证集选出的是{KINDS[first].name.zh}（学习率 {rates[first][result.best[first]]:.2g}，测试精度 {accuracy[first]:.3g}%）和 {KINDS[second].name.zh}"
+        f"验证集选出：{KINDS[first].name.zh}（学习率 {rates[first][result.best[first]]:.2g}，测试准确率 {accuracy[first]:.3g}%）和 {KINDS[second].name.zh}"
         f"（{rates[second][result.best[second]]:.2g}，{accuracy[second]:.3g}%）。",
-        f"Validation rows chose {KINDS[first].name.en} (rate {rates[first][result.best[first]]:.2g}, test accuracy {accuracy[first]:.3g} %) and {KINDS[second].name.en} "
+        f"The validation rows chose {KINDS[first].name.en} (rate {rates[first][result.best[first]]:.2g}, test accuracy {accuracy[first]:.3g} %) and {KINDS[second].name.en} "
         f"({rates[second][result.best[second]]:.2g}, {accuracy[second]:.3g} %). ",
     )
     if low > MARGIN:
@@ -471,18 +472,24 @@ def _explain_tuned(p: Sweep, rates: Sequence[Sequence[float]], result: _Result, 
             f"They differ by {mean:+.2g} points ({low:.2g} to {high:.2g}), which is not enough to say that either leads by over {MARGIN:g}. ",
         )
     compared = Text(
-        f"五种优化器都调好后相差 {by_kind:.2g} 个百分点，而学习率从最好变到网格的中位要付出 {by_rate:.2g} 个。",
-        f"All five, tuned, lie within {by_kind:.2g} points, while going from the best rate to the median of a grid costs {by_rate:.2g}. ",
+        f"五种优化器都调好后，最多相差 {by_kind:.2g} 个百分点；而学习率从最好的换成网格的中位，平均要掉 {by_rate:.2g} 个。",
+        f"All five, tuned, lie within {by_kind:.2g} points, while going from the best rate to the median of its grid costs {by_rate:.2g} on average. ",
     )
+    plain, moving = [accuracy[i] for i in (0, 2)], [accuracy[i] for i in (1, 3, 4)]
+    if min(plain) > max(moving) + MARGIN:
+        compared = compared + Text(
+            "拉开差距的是动量，不是自适应：不带动量的 SGD 和 RMSprop 都比另外三种高，步数这么少，动量来不及见效。",
+            "What sets them apart is momentum, not adaptivity: SGD and RMSprop, which have none, are both ahead of the other three; momentum has no time to pay off in so few steps. ",
+        )
     edges = [kind.name for kind, best in zip(KINDS, result.best, strict=True) if best in (0, p.count - 1)]
     note = Text(
-        "论文是深层卷积网络和 CIFAR-10，这里是一层隐藏层和小数据；后来也有小规模的复现测不出差别。",
-        "The paper had a deep convolutional network and CIFAR-10, this is one hidden layer and little data; a later small reproduction saw no gap either.",
+        "论文用的是深层卷积网络和 CIFAR-10，这里只有一层隐藏层和小数据；后来有小规模的复现，也没有测出差别。",
+        "The paper had a deep convolutional network and CIFAR-10, here it is one hidden layer and little data; a later small reproduction saw no gap either.",
     )
     if edges:
         note = Text(
-            f"但{'、'.join(name.zh for name in edges)}最好的学习率落在网格边缘，还没有真正调好。",
-            f"But the best rate of {', '.join(name.en for name in edges)} lies at the edge of its grid, so it is not tuned yet.",
+            f"但有的最好学习率落在网格边缘（{'、'.join(name.zh for name in edges)}），还没有真正调好。",
+            f"But the best rate of {', '.join(name.en for name in edges)} lies at the edge of its grid, so the search has to go further.",
         )
     parts = (told, found, compared, note)
     return joined(parts)
@@ -494,13 +501,13 @@ def _explain_shared(p: Sweep, rates: Sequence[Sequence[float]], result: _Result)
     own = [rates[i][result.best[i]] for i in (0, 3)]
     status = _status(p, result.lead, result.shared_lead)
     told = Text(
-        f"都用 {p.shared:g} 时，{family.zh}的测试精度高 {abs(lead):.2g} 个百分点；各自调好后，同一个差距是 {tuned * (1 if lead > 0 else -1):.2g}。"
+        f"都用 {p.shared:g} 时，{family.zh}的测试准确率高 {abs(lead):.2g} 个百分点；各自调好后，同一个差距是 {tuned * (1 if lead > 0 else -1):.2g}。"
         f"SGD 最好的学习率是 {own[0]:.2g}，Adam 是 {own[1]:.2g}：SGD 的步长是学习率乘梯度，Adam 的约等于学习率，同一个数对两者不是同一回事。",
-        f"With {p.shared:g} for all, {family.en} has {abs(lead):.2g} points more test accuracy; each at its own rate, the same difference is {tuned * (1 if lead > 0 else -1):.2g}. "
-        f"The best rate is {own[0]:.2g} for SGD and {own[1]:.2g} for Adam: SGD's step is the rate times the gradient, Adam's about the rate itself, so one number means two things. ",
+        f"With {p.shared:g} for all, {family.en} has a test accuracy {abs(lead):.2g} points higher; each at its own best rate, the same difference is {tuned * (1 if lead > 0 else -1):.2g}. "
+        f"The best rate is {own[0]:.2g} for SGD and {own[1]:.2g} for Adam: SGD's step is the rate times the gradient, Adam's about the rate itself, so the same number means two different things. ",
     )
     why = {
-        "reproduced": Text("这个“赢家”是学习率选出来的，不是优化器。", "The winner was made by the rate, not by the optimiser."),
+        "reproduced": Text("这个“赢家”是学习率选出来的，不是优化器。", "It was the rate that made the winner, not the optimiser."),
         "same_direction": Text("调参缩小了差距，但没有消除。", "Tuning narrows the gap without closing it."),
         "not_at_this_scale": Text(
             f"这里看不到学习率造成的排名：共用时的差距不超过 {MARGIN:g} 个百分点，或者调好后反而更大。",
@@ -521,12 +528,12 @@ def predict(p: Sweep) -> Prediction:
     )
     return Prediction(
         Text(
-            f"{how.zh}，训练 {p.steps} 步。SGD（含动量）与自适应方法（RMSprop、Adam、AdamW）里各取最好的，谁的测试精度高？",
-            f"{how.en} and trains for {p.steps} steps. Of the best SGD (with or without momentum) and the best adaptive method, which has the higher test accuracy?",
+            f"{how.zh}，训练 {p.steps} 步。SGD（含动量）与自适应方法（RMSprop、Adam、AdamW）里各取最好的，谁的测试准确率高？",
+            f"{how.en} and trains for {p.steps} steps. Which has the higher test accuracy, the best SGD (with or without momentum) or the best adaptive method?",
         ),
         {
             "sgd": Text(f"SGD 类，高 {MARGIN:g} 个百分点以上", f"SGD, by over {MARGIN:g} point"),
-            "same": Text(f"相差不到 {MARGIN:g} 个百分点", f"less than {MARGIN:g} point apart"),
+            "same": Text(f"相差不到 {MARGIN:g} 个百分点", f"less than {MARGIN:g} point between them"),
             "adaptive": Text(f"自适应类，高 {MARGIN:g} 个百分点以上", f"the adaptive ones, by over {MARGIN:g} point"),
         },
     )
@@ -594,7 +601,7 @@ DEMO = Demo(
     ),
     scaled_down=Text(
         "论文是 CIFAR-10 上的 VGG，每种优化器各搜学习率、重复 5 次；这里是一层隐藏层的小网络和 1,797 张 8×8 数字，训练一两百步。",
-        "The paper had VGG on CIFAR-10 with a search of rates and 5 repetitions; this is one hidden layer on 1,797 digits of 8×8 pixels, for a hundred steps or two.",
+        "The paper had VGG on CIFAR-10 with a search of rates and 5 repetitions; here it is one hidden layer on 1,797 digits of 8×8 pixels, for a hundred steps or two.",
     ),
     parameters=Sweep,
     presets=PRESETS,

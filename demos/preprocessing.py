@@ -21,7 +21,7 @@ from demos.core.parameters import Parameters, choice, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import diverged_as_infinite
 from demos.core.statistics import exponent, interval, log_spaced, mean_and_band, mean_and_spread, ratio_interval, thinned
-from demos.core.text import Text
+from demos.core.text import Text, same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,13 +38,13 @@ class Preprocessing(Parameters):
     task: str = mode_choice(
         "plane", {"plane": Text("两个特征", "two features"), "table": Text("真实表格", "a real table"), "whitening": Text("白化", "whitening"),
                   "statistics": Text("测试集的统计量", "test statistics")},
-        label=Text("实验", "Experiment"), help=Text("看哪一件事。", "What is looked at."),
+        label=Text("实验", "Experiment"), help=Text("看哪一件事。", "What to look at."),
     )  # fmt: skip
     ratio: float = real(
-        10, 1, 50, log=True, label=Text("尺度比 r", "Scale ratio r"), modes=("plane",), help=Text("第二个特征的标准差是第一个的 r 倍。", "The second feature has r times the deviation of the first.")
+        10, 1, 50, log=True, label=Text("尺度比 r", "Scale ratio r"), modes=("plane",), help=Text("第二个特征的标准差是第一个的 r 倍。", "The second feature's standard deviation is r times the first's.")
     )  # fmt: skip
     mean: float = real(
-        1, 0, 5, step=0.1, label=Text("均值 ÷ 标准差", "Mean ÷ deviation"), modes=("plane",), help=Text("两个特征离零多远。", "How far both features are from zero.")
+        1, 0, 5, step=0.1, label=Text("均值 ÷ 标准差", "Mean ÷ standard deviation"), modes=("plane",), help=Text("两个特征的均值离零多远。", "How far the means of both features are from zero.")
     )  # fmt: skip
     correlation: float = real(
         0.8, 0, 0.99, label=Text("相关系数 ρ", "Correlation ρ"), modes=("plane",), help=Text("标准化去不掉它，白化才行。", "Standardising leaves it; whitening removes it.")
@@ -54,13 +54,13 @@ class Preprocessing(Parameters):
         label=Text("与原始数据并排画出", "Drawn beside the raw data"), modes=("plane",), help=Text("它的损失曲面和路径。", "Its loss and its path."),
     )  # fmt: skip
     smoothing: float = real(
-        1e-6, 1e-8, 1, log=True, label=Text("白化的平滑 ε", "Smoothing ε of whitening"), modes=("table", "whitening"), help=Text("除以 √(λ+ε)，λ 是相关矩阵的特征值。", "Divided by √(λ+ε), λ an eigenvalue of the correlations.")
+        1e-6, 1e-8, 1, log=True, label=Text("白化的平滑 ε", "Smoothing ε of whitening"), modes=("table", "whitening"), help=Text("各主轴除以 √(λ+ε)，λ 是相关矩阵的特征值。", "Each axis is divided by √(λ+ε), with λ an eigenvalue of the correlation matrix.")
     )  # fmt: skip
     batch: int = integer(
-        8, 2, 64, label=Text("测试批的大小", "Rows in a test batch"), modes=("statistics",), help=Text("用自己的统计量标准化的每一批。", "Of each batch that is standardised by itself.")
+        8, 2, 64, label=Text("测试批的大小", "Rows in a test batch"), modes=("statistics",), help=Text("每批多少行，用这一批自己的统计量标准化。", "Size of the batches that are standardised by their own statistics.")
     )  # fmt: skip
     steps: int = integer(
-        200, 50, 600, step=50, label=Text("训练步数", "Training steps"), modes=ON_TABLE, help=Text("全批量梯度下降。", "Of gradient descent on all rows.")
+        200, 50, 600, step=50, label=Text("训练步数", "Training steps"), modes=ON_TABLE, help=Text("全批量梯度下降。", "Full-batch gradient descent.")
     )  # fmt: skip
     draws: int = integer(
         6, 5, 10, advanced=True, label=Text("重复次数", "Repetitions"), help=Text("随机的数据（或训练、测试划分）。", "Random data (or splits).")
@@ -71,7 +71,7 @@ class Preprocessing(Parameters):
 PRESETS = {
     "plane": Preset(
         Text("两个特征", "Two features"),
-        Text("尺度差 10 倍、均值不为零、还相关：每一步处理能省多少步？", "Scales 10 apart, off centre, correlated: how many steps does each remedy save?"),
+        Text("尺度差 10 倍、均值不为零、还彼此相关：每种处理各能省多少步？", "Tenfold difference in scale, off centre, correlated: how many steps does each remedy save?"),
         {"task": "plane"}, "textbook",
     ),
     "table": Preset(
@@ -86,7 +86,7 @@ PRESETS = {
     ),
     "statistics": Preset(
         Text("测试集自己算", "Test set by itself"),
-        Text("测试时用测试批自己的均值方差，会怎样？", "What if test batches are standardised by their own mean and deviation?"),
+        Text("测试时用测试批自己的均值方差，会怎样？", "What if test batches are standardised by their own mean and standard deviation?"),
         {"task": "statistics"}, "limits",
     ),
 }  # fmt: skip
@@ -204,10 +204,10 @@ def _landscape(race: Race, kind: str) -> PlaneChart:
     low, high = (middle - wide).tolist(), (middle + wide).tolist()
     kappa = float(race.condition[0, -1, i])
     return PlaneChart(
-        Text(f"{name.zh}：κ = {kappa:.3g}", f"{name.en.capitalize()}: κ = {kappa:.3g}"), Axis(Text("w₁", "w₁"), low=low[0], high=high[0]), Axis(Text("w₂", "w₂"), low=low[1], high=high[1]),
-        Text(f"{name.zh}数据的损失等高线，和梯度下降前 {made} 步的路径。", f"Levels of the loss for {name.en} inputs, and the path of gradient descent over {made} steps."),
-        Grid(Text("损失", "loss"), loss, low=1e-3 * first, high=4 * first, log=True, bands=12),
-        points=(Points(Text("最小", "minimum"), [float(best[0])], [float(best[1])], "warning"),), lines=(Line(Text("路径", "path"), role, across, up),), equal=True,
+        Text(f"{name.zh}：κ = {kappa:.3g}", f"{name.en.capitalize()}: κ = {kappa:.3g}"), Axis(same("w₁"), low=low[0], high=high[0]), Axis(same("w₂"), low=low[1], high=high[1]),
+        Text(f"{name.zh}数据的损失等高线（起点为 1）和梯度下降前 {made} 步的路径。", f"Levels of the loss for {name.en} inputs (1 at the start), and the path of gradient descent over {made} steps."),
+        Grid(Text("损失", "loss"), loss / first, low=1e-3, high=4, log=True, bands=12),
+        points=(Points(Text("最小值", "minimum"), [float(best[0])], [float(best[1])], "warning"),), lines=(Line(Text("路径", "path"), role, across, up),), equal=True,
     )  # fmt: skip
 
 
@@ -266,11 +266,11 @@ def judge_plane(p: Preprocessing, race: Race) -> tuple[tuple[Figure, ...], Outco
     late = Text("", "") if bool(race.arrived.isfinite().all()) else Text(f"走了 {MOST_STEPS:,} 步还没到的不计入。", f" Runs that had not arrived after {MOST_STEPS:,} steps are left out.")  # fmt: skip
     explanation = Text(
         f"κ（和步数）：原始 {told['raw'][0]}（{told['raw'][1]}），中心化 {told['centred'][0]}（{told['centred'][1]}），标准化 {told['standardised'][0]}（{told['standardised'][1]}），"
-        f"白化 {told['whitened'][0]}（{told['whitened'][1]}）。{law.zh}，每次的步数与 (κ−1)/(κ+1) 的理论最多差 {off:.0f} 步。学习率受最陡的方向限制，最平的方向就走得慢：均值不为零添一个很大的特征值，"
-        f"尺度不一把谷拉长，相关把谷转斜；中心化、标准化、白化依次去掉它们。变的只是坐标。{late.zh}",
+        f"白化 {told['whitened'][0]}（{told['whitened'][1]}）。{law.zh}，每次的步数与理论（每步误差乘以 (κ−1)/(κ+1)）最多差 {off:.0f} 步。学习率受最陡的方向限制，最平的方向就走得慢：均值不为零会多出一个很大的特征值，"
+        f"尺度不一会把谷拉长，相关会把谷转斜；中心化、标准化、白化依次去掉它们。变的只是坐标。{late.zh}",
         f"κ (and steps): raw {told['raw'][0]} ({told['raw'][1]}), centred {told['centred'][0]} ({told['centred'][1]}), standardised {told['standardised'][0]} ({told['standardised'][1]}), whitened "
-        f"{told['whitened'][0]} ({told['whitened'][1]}). Here {law.en}, and no run differs from theory, (κ−1)/(κ+1) for each step, by more than {off:.0f} steps. The steepest direction limits the rate, so the "
-        "flattest is slow: a mean off zero adds a very large eigenvalue, unequal scales stretch the valley, correlation turns it; centring, standardising and whitening remove them in this order. "
+        f"{told['whitened'][0]} ({told['whitened'][1]}). Here {law.en}, and no run differs from theory, a factor of (κ−1)/(κ+1) for each step, by more than {off:.0f} steps. The steepest direction limits the rate, so the "
+        "flattest is slow: a mean off zero adds a very large eigenvalue, unequal scales stretch the valley, correlation tilts it; centring, standardising and whitening remove them in this order. "
         f"Only the coordinates change.{late.en}",
     )  # fmt: skip
     answer = "little" if gain[0] < 3 else "tens" if gain[0] < 30 else "hundreds" if gain[0] < 300 else "more"
@@ -431,7 +431,7 @@ def _table_charts(p: Preprocessing, training: Training | None, record: Record, e
     spectra = training.spectrum.flip(2).clamp_min(1e-12) if training else torch.ones(1, len(KINDS), 2)
     ranks = thinned(spectra.shape[2])
     charts.append(LineChart(
-        Text("输入二阶矩的特征值", "Eigenvalues of the inputs' moments"), Axis(Text("名次", "rank"), low=1, high=spectra.shape[2]),
+        Text("输入二阶矩的特征值", "Eigenvalues of the second moments"), Axis(Text("名次", "rank"), low=1, high=spectra.shape[2]),
         Axis(Text("特征值（对数）", "eigenvalue (log)"), log=True, low=1e-7, high=1e7),
         tuple(Line(name, role, [r + 1 for r in ranks], *mean_and_band(spectra[:, i, ranks].tolist(), log=True)) for i, (name, role) in enumerate(KINDS.values())),
         Text("从大到小排的特征值：越平，条件数越小。", "Eigenvalues in descending order: the flatter, the smaller the condition number."),
@@ -470,13 +470,13 @@ def judge_table(p: Preprocessing, record: Record) -> tuple[tuple[Figure, ...], O
     if train[lowest] == min(train):
         moral = Text("这里训练最快的，测试也最好", "here the fastest in training is also the best in the test")
     explanation = Text(
-        f"{p.steps} 步之后的训练损失：" + "，".join(f"{n.zh} {v:.3g}" for n, v in zip(names, train, strict=True)) + "（各取最好的学习率）。原始特征量级不同，学习率由最大的那个决定，其余方向几乎不动。"
+        f"{p.steps} 步之后的训练损失：" + "，".join(f"{n.zh} {v:.3g}" for n, v in zip(names, train, strict=True)) + "（各取最好的学习率）。原始特征量级不同，学习率受最大的那个限制，其余方向几乎不动。"
         f"测试损失最低的是{names[lowest].zh}（" + "，".join(f"{n.zh} {v:.3g}" for n, v in zip(names, test, strict=True)) + "）："
         f"{moral.zh}。逻辑回归的 Hessian 随权重变，步数与 κ 只是大致成比例；"
         "决策树只看大小次序，缩放对它没有影响。",
-        f"Training loss after {p.steps} steps: " + ", ".join(f"{n.en} {v:.3g}" for n, v in zip(names, train, strict=True)) + " (each at its best rate). Where raw features differ in scale, the largest "
-        f"decides the rate, and the other directions hardly move. The lowest test loss is that of the {names[lowest].en} inputs (" + ", ".join(f"{n.en} {v:.3g}" for n, v in zip(names, test, strict=True)) + "): "
-        f"{moral.en}. The Hessian of logistic regression changes with the weights, so steps follow κ only roughly; trees look at the order of values alone and do not care.",
+        f"Training loss after {p.steps} steps: " + ", ".join(f"{n.en} {v:.3g}" for n, v in zip(names, train, strict=True)) + " (each at its best rate). Raw features differ in scale: the largest "
+        f"limits the rate, and the other directions hardly move. The lowest test loss is that of the {names[lowest].en} inputs (" + ", ".join(f"{n.en} {v:.3g}" for n, v in zip(names, test, strict=True)) + "): "
+        f"{moral.en}. The Hessian of logistic regression changes with the weights, so steps follow κ only roughly; decision trees look only at the order of values, so scaling makes no difference to them.",
     )  # fmt: skip
     published = Text(
         "输入均值接近零、各维协方差相近、互不相关时收敛更快",
@@ -499,8 +499,8 @@ def judge_whitening(p: Preprocessing, record: Record) -> tuple[tuple[Figure, ...
     )
     if low > 1:
         why = Text(
-            "白化把方差极小的方向也拉到 1，那里多半是测量噪声，模型很快就把它们当成信号。ε 越大，小特征值被放大得越少：往 1 调调看。",
-            "Whitening stretches the directions of tiny variance to 1 as well; they are mostly measurement noise, and the model soon takes them for signal. The larger ε, the less small eigenvalues are blown up: move it towards 1.",
+            "白化把方差极小的方向也拉到 1，那里多半是测量噪声，模型很快就把它们当成信号。ε 越大，小特征值的方向被放大得越少：把 ε 往 1 调试试。",
+            "Whitening stretches the directions of tiny variance to 1 as well; they are mostly measurement noise, and the model soon takes them for signal. The larger ε, the less the small eigenvalues are blown up: move it towards 1.",
         )
     else:
         why = Text(
@@ -510,7 +510,7 @@ def judge_whitening(p: Preprocessing, record: Record) -> tuple[tuple[Figure, ...
     explanation = Text(
         f"白化（ε = {p.smoothing:g}）的训练损失是标准化的 {1 / faster[0]:.2g} 倍，测试损失是 {mean:.2g} 倍。{why.zh}特征多时白化还要 O(d³) 的特征分解，所以通常只做标准化。",
         f"Whitening (ε = {p.smoothing:g}) has {1 / faster[0]:.2g} times the training loss of standardising, and {mean:.2g} times the test loss. {why.en} With many features it also takes an "
-        "eigendecomposition of order d³, so standardising is mostly all that is done.",
+        "eigendecomposition of order d³, so in practice one mostly just standardises.",
     )  # fmt: skip
     published = Text(
         "白化会大大放大数据中的噪声；加大平滑可以缓解",
@@ -535,7 +535,7 @@ def judge_statistics(p: Preprocessing, errors: list[list[float]]) -> tuple[tuple
     )
     whole, mixed = (mean_and_spread(rise)[0] for rise in rises[:2])
     luck = (
-        Text("（分布相同、样本又多，碰巧看不出错）", " (same distribution, many rows: by luck the mistake does not show)")
+        Text("（分布相同、样本又多，所以看不出错）", " (same distribution and many rows, so the mistake does not show)")
         if abs(whole) < 2
         else Text("", "")
     )
@@ -544,9 +544,9 @@ def judge_statistics(p: Preprocessing, errors: list[list[float]]) -> tuple[tuple
     ) if mean > 10 else Text("", "")  # fmt: skip
     explanation = Text(
         f"用训练集的统计量，测试错误率 {levels[0][0]:.1f}%；整个测试集自己算，变化 {whole:+.1f} 个百分点{luck.zh}；每批 {p.batch} 行自己算，变化 {mixed:+.1f}；每批只有一类时变化 {mean:+.1f}{why.zh}。"
-        "线上数据常常就是这样一批一批来的，所以均值和标准差要在训练集上算好，随模型一起保存。",
+        "线上的数据常常就是这样一小批一小批来的，所以均值和标准差要在训练集上算好，随模型一起保存。",
         f"With the training statistics the test error is {levels[0][0]:.1f} %. With those of the whole test set it changes by {whole:+.1f} points{luck.en}; with those of each batch of {p.batch} rows by "
-        f"{mixed:+.1f}; with batches of one class by {mean:+.1f}{why.en}. Data in production often come like that, so compute mean and deviation on the training set and store them with the model.",
+        f"{mixed:+.1f}; with batches of one class by {mean:+.1f}{why.en}. Data in production often come like that, so compute mean and standard deviation on the training set and store them with the model.",
     )  # fmt: skip
     published = Text("预处理的统计量（如均值）只能在训练集上算，再用到验证集和测试集上", "preprocessing statistics (such as the mean) must be computed on the training data only, then applied to validation and test data")  # fmt: skip
     answer = "same" if mean < 2 else "some" if mean <= 10 else "many"
@@ -561,10 +561,10 @@ def predict(p: Preprocessing) -> Prediction:
         name = KINDS[p.beside][0]
         return Prediction(
             Text(
-                f"两个特征的标准差相差 {p.ratio:g} 倍，均值是标准差的 {p.mean:g} 倍，相关系数 {p.correlation:g}。{name.zh}之后，梯度下降的步数能少多少倍？",
-                f"Two features with deviations {p.ratio:g} apart, means {p.mean:g} times the deviation, correlation {p.correlation:g}. How many times fewer steps does gradient descent take with {name.en} inputs?",
+                f"两个特征的标准差相差 {p.ratio:g} 倍，均值是标准差的 {p.mean:g} 倍，相关系数 {p.correlation:g}。原始数据上梯度下降的步数是{name.zh}之后的多少倍？",
+                f"Two features: standard deviations that differ by a factor of {p.ratio:g}, means {p.mean:g} times the standard deviation, correlation {p.correlation:g}. How many times fewer steps does gradient descent take with {name.en} inputs?",
             ),
-            {"little": Text("不到 3 倍", "less than 3"), "tens": Text("3–30 倍", "3 to 30"), "hundreds": Text("30–300 倍", "30 to 300"), "more": Text("300 倍以上", "over 300")},
+            {"little": Text("不到 3 倍", "less than 3 times"), "tens": Text("3–30 倍", "3 to 30 times"), "hundreds": Text("30–300 倍", "30 to 300 times"), "more": Text("300 倍以上", "over 300 times")},
         )  # fmt: skip
     if p.task == "table":
         return Prediction(
@@ -574,10 +574,10 @@ def predict(p: Preprocessing) -> Prediction:
     if p.task == "whitening":
         return Prediction(
             Text(f"白化（ε = {p.smoothing:g}）之后训练 {p.steps} 步，测试损失与标准化相比？", f"After {p.steps} steps on whitened inputs (ε = {p.smoothing:g}), how does the test loss compare with standardised inputs?"),
-            {"lower": Text("低 10% 以上", "over 10 % lower"), "same": Text("差不多", "about the same"), "higher": Text("高，但不到 2 倍", "higher, but less than twice"), "much": Text("高出 2 倍以上", "more than twice")},
+            {"lower": Text("低 10% 以上", "over 10 % lower"), "same": Text("差不多", "about the same"), "higher": Text("高，但不到 2 倍", "higher, but less than twice"), "much": Text("2 倍以上", "more than twice")},
         )  # fmt: skip
     return Prediction(
-        Text(f"测试时每批 {p.batch} 行、同属一类，用这一批自己的均值和标准差标准化。错误率上升多少？", f"At test time, batches of {p.batch} rows of one class are standardised by their own mean and deviation. By how much does the error rise?"),
+        Text(f"测试时每批 {p.batch} 行、同属一类，用这一批自己的均值和标准差标准化。错误率上升多少？", f"At test time, batches of {p.batch} rows of one class are standardised by their own mean and standard deviation. By how much does the error rise?"),
         {"same": Text("不到 2 个百分点", "less than 2 points"), "some": Text("2–10 个百分点", "2 to 10 points"), "many": Text("10 个百分点以上", "over 10 points")},
     )  # fmt: skip
 
@@ -683,12 +683,12 @@ DEMO = Demo(
         "为什么输入要中心化、标准化，白化又要小心？", "Why centre and standardise the inputs, and why be careful with whitening?"
     ),
     look_for=Text(
-        "先看左右两个损失曲面的形状和路径，再看每个点的步数是否落在“正比于条件数”的虚线上；真实表格上再看训练损失和测试损失的名次是否一致。",
-        "Compare the shape of the two losses and the paths on them, then see whether each point lies on the dashed line of theory; on the real table, whether training and test loss rank alike.",
+        "先看两个损失曲面的形状和上面的路径，再看每个点的步数是否落在理论的虚线上；真实表格上再看训练损失和测试损失的名次是否一致。",
+        "Compare the shapes of the two losses and the paths on them, then see whether each point lies on the dashed line of theory; on the real table, see whether training and test loss rank the inputs alike.",
     ),
     scaled_down=Text(
-        "线性和逻辑回归代替深层网络：那里 Hessian 就是输入的二阶矩，条件数算得出来；网络的第一层面对同样的输入。",
-        "Linear and logistic regression stand in for deep networks: there the Hessian comes straight from the inputs' moments. A network's first layer meets the same inputs.",
+        "用线性回归和逻辑回归代替深层网络：Hessian 直接由输入的二阶矩得到，条件数算得出来；网络的第一层面对的也是这样的输入。",
+        "Linear and logistic regression stand in for deep networks: there the Hessian comes straight from the inputs' second moments. A network's first layer meets the same inputs.",
     ),
     parameters=Preprocessing,
     presets=PRESETS,

@@ -101,13 +101,13 @@ def test_theory_at_its_edges():
 
 def test_the_demo_measures_what_theory_expects():
     figures = figures_of(last_of(steps=2000, runs=64))
-    assert figures["Error |w − w*|² of online SGD (second half)"] == pytest.approx(figures["Error of online SGD in theory"], rel=0.1)
+    assert figures["Error |w − w*|² (second half): online SGD"] == pytest.approx(figures["Error of online SGD in theory"], rel=0.1)
 
 
 def test_mini_batches_take_the_sum_of_their_samples():
     """Without noise or drift and at a small rate, summed mini-batches go as fast as single samples."""
     figures = figures_of(last_of(noise=0.0, drift=0.0, rate=0.005, batch=2))
-    single, batched = (figures[f"Error |w − w*|² of {name} (second half)"] for name in ("online SGD", "mini-batch"))
+    single, batched = (figures[f"Error |w − w*|² (second half): {name}"] for name in ("online SGD", "mini-batch"))
     assert batched == pytest.approx(single, rel=0.1)
 
 
