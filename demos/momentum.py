@@ -528,7 +528,7 @@ def _explain(p: Momentum, best: _Setting, deviation: float, plain: float, ours: 
     """In words; `plain` and `ours` are the steps per factor of 10."""
     who, faster = _name(p), plain > ours
     told = Text(
-        f"要让误差缩小 10 倍，{who.zh}走 {ours:.3g} 步，最优的梯度下降{'走' if faster else '只走'} {plain:.3g} 步。",
+        f"要让误差缩小 10 倍，{who.zh}需要 {ours:.3g} 步，最优的梯度下降{'需要' if faster else '只需'} {plain:.3g} 步。",
         f"To make the error 10 times smaller, {who.en} takes {ours:.3g} steps, the best gradient descent {'' if faster else 'only '}{plain:.3g}. ",
     )
     if math.isinf(ours):

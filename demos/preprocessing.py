@@ -474,7 +474,7 @@ def judge_table(p: Preprocessing, record: Record) -> tuple[tuple[Figure, ...], O
         f"测试损失最低的是{names[lowest].zh}（" + "，".join(f"{n.zh} {v:.3g}" for n, v in zip(names, test, strict=True)) + "）："
         f"{moral.zh}。逻辑回归的 Hessian 随权重变，步数与 κ 只是大致成比例；"
         "决策树只看大小次序，缩放对它没有影响。",
-        f"Training loss after {p.steps} steps: " + ", ".join(f"{n.en} {v:.3g}" for n, v in zip(names, train, strict=True)) + " (each at its best rate). Raw features differ in scale: the largest "
+        f"Training loss after {p.steps} steps: " + ", ".join(f"{n.en} {v:.3g}" for n, v in zip(names, train, strict=True)) + " (each at its best rate). Where raw features differ in scale, the largest "
         f"limits the rate, and the other directions hardly move. The lowest test loss is that of the {names[lowest].en} inputs (" + ", ".join(f"{n.en} {v:.3g}" for n, v in zip(names, test, strict=True)) + "): "
         f"{moral.en}. The Hessian of logistic regression changes with the weights, so steps follow κ only roughly; decision trees look only at the order of values, so scaling makes no difference to them.",
     )  # fmt: skip
