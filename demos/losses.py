@@ -190,9 +190,9 @@ def _run_constant(p: Losses, device: torch.device, generator: torch.Generator) -
             + ", ".join(f"{n} {value:.3g}" for n, value in zip(NAMES, first, strict=True)),
         )
         landscape = LineChart(
-            Text("平均损失与常数（第一个样本，缩放到 0–1）", "Mean loss against the constant (first sample, scaled)"),
+            Text("平均损失与常数（第一个样本）", "Mean loss against the constant (first sample)"),
             Axis(Text("常数（标准差）", "constant (sd)"), low=-2.5, high=reach),
-            Axis(Text("平均损失（0–1）", "mean loss (0–1)"), low=-0.1, high=1),
+            Axis(Text("平均损失（缩放）", "scaled mean loss"), low=-0.1, high=1),
             (*lines, numbers, here),
             told,
             (Rule(Text("均值", "mean"), mean), Rule(Text("中位数", "median"), median)),
