@@ -1,4 +1,4 @@
-"""Regularisation (1.6): ten ways to train the same network on few samples, and what each does to the gap between training and test error.
+"""Regularisation (1.6): nine regularisers and none on the same network and few samples, and what each does to the gap between training and test error.
 
 Without a penalty, L1, L2, max-norm, early stopping, augmentation, batch norm, dropout, and dropout with L2 or max-norm: methods × seeds are one stack
 (demos/core/stacked.py; three stacks, as masks and batch norm belong to a whole stack). Network s of every method starts with the weights of seed s and sees
@@ -208,7 +208,7 @@ def charts(p: Regularizers, results: Results) -> tuple[Chart, ...]:
     shown = results.test or dict.fromkeys(METHODS, torch.zeros(1))
     train = results.train or dict.fromkeys(METHODS, torch.zeros(1))
     names, frame = tuple(SHORT[method] for method in METHODS), error_frame(p)
-    reach = frame / (2 if frame == 100 else 4)
+    reach = round(frame / (2 if frame == 100 else 3))
     error = Axis(Text("错误率（%）", "error (%)"), low=0, high=frame)
     none, trained = float(shown["none"].mean()), float(train["none"].mean())
     gap = BarChart(
@@ -221,7 +221,7 @@ def charts(p: Regularizers, results: Results) -> tuple[Chart, ...]:
     gained = BarChart(
         Text("测试错误率降了多少", "What each method gains"), names[1:],
         Axis(Text("比不加正则低（百分点）", "below no regularisation (points)"), low=-reach, high=reach), (_bars(Text("改进", "gain"), "first", gains),),
-        Text(f"改进最大的是{NAMES[best].zh}：{float(gains[best].mean()):.2g} 个百分点。", f"The largest gain is that of {NAMES[best].en}: {float(gains[best].mean()):.2g} points."),
+        Text(f"改进最大的方法：{NAMES[best].zh}，{float(gains[best].mean()):.2g} 个百分点。", f"The largest gain is that of {NAMES[best].en}: {float(gains[best].mean()):.2g} points."),
     )  # fmt: skip
     lines = []
     for method, role in DRAWN.items():
@@ -297,7 +297,7 @@ def agreement(errors: dict[str, Sequence[float]]) -> list[float]:
         ],
         strict=True,
     )
-    return [100 * sum(agreed) / len(pairs) for agreed in seeds]  # fmt: skip
+    return [100 * sum(agreed) / len(pairs) for agreed in seeds]
 
 
 def status_of_order(shares: Sequence[float]) -> Status:
@@ -377,11 +377,11 @@ def _explain_order(p: Regularizers, results: Results, told: Figure) -> Text:
     zh, en = (" > ".join(f"{NAMES[m][language]} {test[m]:.3g}" for m in ranked) for language in ("zh", "en"))
     return Text(
         f"这里的名次是 {zh}（%）：六对里平均 {told.value:.3g}% 与表 9 一致。四种方法最多只差 {wide:.2g} 个百分点，两两之差的置信区间半宽约 {noise:.2g}{'。' if told.value >= 80 else '：样本少、网络小、强度没有逐一调优，排不出论文的名次。'}"
-        f"论文用 6 万张图、1024-1024-2048 的网络，每种方法都在验证集上调过。不加正则时训练错误率 {train['none']:.2g}%、测试 {test['none']:.3g}%，改进最大的是{NAMES[best].zh}（{test['none'] - test[best]:.2g}）。"
+        f"论文用 6 万张图、1024-1024-2048 的网络，每种方法都在验证集上调过。不加正则时训练错误率 {train['none']:.2g}%、测试 {test['none']:.3g}%；改进最大的方法：{NAMES[best].zh}（{test['none'] - test[best]:.2g} 个百分点）。"
         f"早停{'只改进' if early > 0 else '反而差'} {abs(early):.2g} 个百分点：它要拿出五分之一的样本做验证。",
         f"Here the order is {en} (%): {told.value:.3g} % of the six pairs agree with Table 9. The four lie within {wide:.2g} points, and the interval of a difference is about ±{noise:.2g}"
         f"{'. ' if told.value >= 80 else ': with few samples, a small network and untuned strengths the order of the paper does not stand out. '}The paper has 60,000 images, a network of 1024-1024-2048 units, and every method tuned on "
-        f"validation data. Without regularisation the training error is {train['none']:.2g} %, the test error {test['none']:.3g} %; the largest gain is that of {NAMES[best].en} ({test['none'] - test[best]:.2g}). "
+        f"validation data. Without regularisation the training error is {train['none']:.2g} %, the test error {test['none']:.3g} %; the largest gain is that of {NAMES[best].en} ({test['none'] - test[best]:.2g} points). "
         f"Early stopping {'gains only' if early > 0 else 'loses'} {abs(early):.2g} points: it gives up a fifth of the samples for validation.",
     )  # fmt: skip
 
@@ -391,13 +391,13 @@ def _explain_plenty(p: Regularizers, results: Results, told: Figure) -> Text:
     best, worst = (pick(METHODS[1:], key=lambda m: test["none"] - test[m]) for pick in (max, min))
     little = told.value < 1
     return Text(
-        f"不加正则，测试错误率是 {test['none']:.3g}%，训练 {train['none']:.2g}%：差距只有 {test['none'] - train['none']:.2g} 个百分点"
-        + ("，可改进的不多，八种方法平均改进 " if little else "，八种方法平均仍改进 ")
-        + f"{told.value:.2g}。最好的是{NAMES[best].zh}（{test['none'] - test[best]:+.2g}），最差的是{NAMES[worst].zh}（{test['none'] - test[worst]:+.2g}）。"
+        f"不加正则，测试错误率是 {test['none']:.3g}%，训练 {train['none']:.2g}%：差距{'只' if little else ''}有 {test['none'] - train['none']:.2g} 个百分点"
+        + ("，能改进的不多，八种方法平均改进 " if little else "，八种方法平均仍改进 ")
+        + f"{told.value:.2g} 个百分点。最好的：{NAMES[best].zh}（{test['none'] - test[best]:+.2g}），最差的：{NAMES[worst].zh}（{test['none'] - test[worst]:+.2g}）。"
         + ("数据本身就是最好的正则化：换成“样本很少”看同样的方法。" if little else "数据还不算充足。"),
-        f"Without regularisation the test error is {test['none']:.3g} %, the training error {train['none']:.2g} %: a gap of only {test['none'] - train['none']:.2g} points"
+        f"Without regularisation the test error is {test['none']:.3g} %, the training error {train['none']:.2g} %: a gap of {'only ' if little else ''}{test['none'] - train['none']:.2g} points"
         + (", so there is little to gain: eight methods gain " if little else "; eight methods still gain ")
-        + f"{told.value:.2g} on average. The best is {NAMES[best].en} ({test['none'] - test[best]:+.2g}), the worst {NAMES[worst].en} ({test['none'] - test[worst]:+.2g}). "
+        + f"{told.value:.2g} points on average. The best is {NAMES[best].en} ({test['none'] - test[best]:+.2g}), the worst {NAMES[worst].en} ({test['none'] - test[worst]:+.2g}). "
         + ("Data are the best regulariser; see the same methods on few samples." if little else "Data are not yet plentiful."),
     )  # fmt: skip
 
@@ -414,7 +414,7 @@ def _explain_strength(p: Regularizers, results: Results, told: Figure) -> Text:
         + (f"测试仍比不加正则好的有：{zh_}。" if helped else "没有一种方法比不加正则更好。")
         + "差距变小不等于变好：要看测试错误率，训练错误率已经高时应减弱正则。",
         f"Dropout keeps {50.0 * 2 ** (1 - p.strength):.3g} % of the units: {train['dropout']:.3g} % training error, {test['dropout']:.3g} % test error, against {train['none']:.2g} % and {test['none']:.3g} % without. "
-        + (f"Worse in both, that is under-fitting: {en}. " if under else "No method under-fits. ")
+        + (f"Worse in both, which is under-fitting: {en}. " if under else "No method under-fits. ")
         + (f"Still better than none in the test: {en_}. " if helped else "No method beats none. ")
         + "A smaller gap is not a better network: look at the test error, and regularise less where the training error is high.",
     )  # fmt: skip
@@ -503,7 +503,7 @@ def code(p: Regularizers) -> str:
 
 DEMO = Demo(
     topic="regularization",
-    title=Text("正则化：十种方法的泛化差距", "Ten ways to close the gap"),
+    title=Text("正则化：九种方法与泛化差距", "Nine ways to close the gap"),
     question=Text(
         "哪些正则化方法能减小泛化差距，什么时候没有用？", "Which regularisers close the gap to the test, and when do they not help?"
     ),

@@ -36,7 +36,7 @@ ACTIVATIONS: dict[str, tuple[Text, Role, float]] = {
     "relu": (same("ReLU"), "second", 2**0.5),
     "tanh": (same("tanh"), "first", 1.0),
     "sigmoid": (same("sigmoid"), "baseline", 1.0),
-    "leaky": (same("leaky ReLU"), "third", 2**0.5),
+    "leaky": (same("leaky"), "third", 2**0.5),
     "gelu": (same("GELU"), "fourth", 2**0.5),
 }
 
@@ -45,7 +45,7 @@ ACTIVATIONS: dict[str, tuple[Text, Role, float]] = {
 class ReluRace(Parameters):
     rival: str = choice(
         "tanh", {"tanh": same("tanh"), "sigmoid": same("sigmoid")}, label=Text("对手", "Rival"),
-        help=Text("结论里拿来与 ReLU 相比的饱和激活函数。", "The saturating activation that the verdict compares with ReLU."),
+        help=Text("和 ReLU 比的是哪一个饱和激活函数。", "The saturating activation that the verdict compares with ReLU."),
     )  # fmt: skip
     rate_for: str = choice(
         "own",
@@ -58,10 +58,10 @@ class ReluRace(Parameters):
     batch_norm: bool = flag(False, label=Text("批量归一化", "Batch norm"), help=Text("在每个激活函数之前。", "Before every activation."))
     pixels: float = real(
         1.0, 0.1, 10, log=True, label=Text("像素的标准差", "Pixel scale"),
-        help=Text("输入乘以多大；越大，饱和的激活函数越早饱和。", "What the inputs are multiplied by; saturating units saturate sooner when it is large."),
+        help=Text("输入要乘的倍数；越大，会饱和的激活函数就越早饱和。", "What the inputs are multiplied by; the larger, the sooner saturating units saturate."),
     )  # fmt: skip
     steps: int = integer(
-        40, 20, 200, step=20, label=Text("步数", "Steps"), help=Text("跑多少步；没到 25 % 的按这么多步算。", "Steps run; who has not reached 25 % by then counts as this many.")
+        40, 20, 200, step=20, label=Text("步数", "Steps"), help=Text("跑多少步；没降到 25% 的，按这么多步算。", "How many steps are run; a run that has not reached 25 % by then counts as this many.")
     )  # fmt: skip
     weights: float = real(
         1.0, 0.1, 5, log=True, advanced=True, label=Text("初始权重的倍数", "Initial weights ×"),
@@ -76,7 +76,7 @@ class ReluRace(Parameters):
 PRESETS = {
     "tanh": Preset(
         Text("对 tanh", "Against tanh"),
-        Text("重做论文图 1：各用最佳学习率，谁先到 25 %？", "The paper's Figure 1 again: each at its best rate, who is first at 25 %?"),
+        Text("重做论文图 1：各用最佳学习率，谁先到 25%？", "The paper's Figure 1 again: each at its best rate, who is first at 25 %?"),
         {},
         "textbook",
     ),
@@ -241,23 +241,24 @@ def _charts(p: ReluRace, now: _Standing) -> tuple[Chart, ...]:
         bars.append(mean)
         spreads.append(spread or 0.0)
         tuning.append(Line(name, role, RATES, now.reached[i].clamp_min(0.5).log().mean(1).exp().tolist(), style="dots+line"))
-    level = Line(Text("25 %", "25 %"), "theory", [0, p.steps], [TARGET, TARGET])
-    told = ", ".join(f"{name.en} {value:.0f}" for (name, _, _), value in zip(ACTIVATIONS.values(), bars, strict=True))
+    level = Line(same("25 %"), "theory", [0, p.steps], [TARGET, TARGET])
+    told = [f"{name.en} {value:.0f}" for (name, _, _), value in zip(ACTIVATIONS.values(), bars, strict=True)]
     most = Axis(Text("步数", "steps"), low=0, high=p.steps)
+    bounds = Axis(Text("步数", "steps"), low=0, high=1.25 * p.steps)  # room for the error bars of a mean that runs into the limit
     return (
         LineChart(
             Text("训练错误率", "Training error"), most, Axis(Text("训练错误率", "training error"), low=0, high=1), (level, *lines),
-            Text(f"{x[-1]} 步后各激活函数的训练错误率，带宽是 {p.runs} 个种子的 95 % 区间。", f"Training error of each activation up to step {x[-1]}, with the 95 % interval over {p.runs} seeds."),
+            Text(f"{x[-1]} 步后各激活函数的训练错误率，带宽是 {p.runs} 个种子的 95% 区间。", f"Training error of each activation up to step {x[-1]}, with the 95 % interval over {p.runs} seeds."),
         ),
         BarChart(
-            Text("到 25 % 要几步", "Steps to 25 %"), tuple(name for name, _, _ in ACTIVATIONS.values()), most,
+            Text("到 25% 要几步", "Steps to 25 %"), tuple(name for name, _, _ in ACTIVATIONS.values()), bounds,
             (Bars(Text("步数", "steps"), "second", bars, spreads),),
-            Text(f"平均步数：{told}；{p.steps} 表示至少这么多。", f"Mean steps: {told}; {p.steps} means at least that."),
+            Text(f"平均步数：{'，'.join(told)}；{p.steps} 表示至少这么多。", f"Mean steps: {', '.join(told)}; {p.steps} means at least that."),
         ),
         LineChart(
             Text("对学习率有多敏感", "Sensitivity to the rate"), Axis(Text("学习率（对数）", "learning rate (log)"), log=True, low=RATES[0], high=RATES[-1]),
-            Axis(Text("到 25 % 的步数", "steps to 25 %"), low=0, high=p.steps), tuple(tuning),
-            Text(f"每个学习率到 25 % 的步数；贴着上边 {p.steps} 的没有到。", f"Steps to 25 % at each rate; those at the top ({p.steps}) did not reach it."),
+            Axis(Text("到 25% 的步数", "steps to 25 %"), low=0, high=p.steps), tuple(tuning),
+            Text(f"每个学习率到 25% 的步数；贴着上边 {p.steps} 的没有到。", f"Steps to 25 % at each rate; those at the top ({p.steps}) did not reach it."),
         ),
     )  # fmt: skip
 
@@ -307,7 +308,7 @@ def judge(p: ReluRace, now: _Standing, slopes: Sequence[float]) -> tuple[tuple[F
     mean, low, high = ratio_interval([max(b, 0.5) / max(a, 0.5) for a, b in zip(ours, theirs, strict=True)])
     status: Status = effect_status(mean, low, 1, TANH_GAIN if p.rival == "tanh" else SEVERAL)
     published = Text(
-        "ReLU 的四层 CNN 到 25 % 训练错误率比 tanh 快约 6 倍（CIFAR-10，图 1）", "a four-layer CNN reaches 25 % training error about 6 times faster with ReLU than with tanh (CIFAR-10, Fig. 1)",
+        "ReLU 的四层 CNN 到 25% 训练错误率比 tanh 快约 6 倍（CIFAR-10，图 1）", "a four-layer CNN reaches 25 % training error about 6 times faster with ReLU than with tanh (CIFAR-10, Fig. 1)",
     ) if p.rival == "tanh" else Text(
         "ReLU 网络比饱和激活函数的网络快几倍（没有 sigmoid 的具体数字）", "networks with ReLUs learn several times faster than those with saturating units (no number for sigmoid)",
     )  # fmt: skip
@@ -317,7 +318,7 @@ def judge(p: ReluRace, now: _Standing, slopes: Sequence[float]) -> tuple[tuple[F
     figures = [measured]
     for i, (key, (name, _, _)) in enumerate(ACTIVATIONS.items()):
         steps, spread = mean_and_spread(now.steps_of(key))
-        label = Text(f"{name.zh} 到 25 %（η = {RATES[now.chosen[i]]:.2g}）", f"{name.en} to 25 % (η = {RATES[now.chosen[i]]:.2g})")
+        label = Text(f"{name.zh} 到 25%（η = {RATES[now.chosen[i]]:.2g}）", f"{name.en} to 25 % (η = {RATES[now.chosen[i]]:.2g})")
         figures.append(Figure(label, steps, spread, Text("步", "steps")))
     answer = "not" if not low > 1 else "several" if mean >= 2 else "little"
     explanation = _explanation(p, now, slopes, (mean, low, high))
@@ -333,22 +334,24 @@ def _explanation(p: ReluRace, now: _Standing, slopes: Sequence[float], ratio: tu
     rates = [RATES[now.chosen[names.index(name)]] for name in ("relu", p.rival)]
     a, b = (sum(now.steps_of(name)) / p.runs for name in ("relu", p.rival))
     first = Text(
-        f"ReLU（η = {rates[0]:.2g}）平均 {a:.0f} 步到 25 %，{p.rival}（η = {rates[1]:.2g}）{b:.0f} 步：ReLU 的速度是它的 {mean:.2g} 倍（{low:.2g}–{high:.2g}，小于 1 就是更慢）。",
+        f"ReLU（η = {rates[0]:.2g}）平均 {a:.0f} 步到 25%，{p.rival}（η = {rates[1]:.2g}）{b:.0f} 步：ReLU 的速度是它的 {mean:.2g} 倍（{low:.2g}–{high:.2g}，小于 1 就是更慢）。",
         f"ReLU (η = {rates[0]:.2g}) took {a:.0f} steps to 25 % on average, {p.rival} (η = {rates[1]:.2g}) {b:.0f}: ReLU is {mean:.2g} times as fast "
         f"({low:.2g} to {high:.2g}; below 1 means slower).",
     )  # fmt: skip
     if any(missing):
         bound = (
-            Text("所以真实差距更大", "so that the true gap is wider")
-            if not all(missing)
-            else Text("所以这个比值只供参考", "so that the ratio says little")
+            Text("所以这个比值只供参考", "so that the ratio says little")
+            if all(missing)
+            else Text("所以真实差距更大", "so that the true gap is wider")
+            if (mean > 1) == (missing[1] > 0)
+            else Text("所以真实差距更小", "so that the true gap is smaller")
         )
         first = Text(
-            first.zh + f"{p.steps} 步内没到的：ReLU {missing[0]}/{p.runs}，{p.rival} {missing[1]}/{p.runs}，按 {p.steps} 步计，{bound.zh}。",
+            first.zh + f"{p.steps} 步内没到的种子：ReLU {missing[0]}/{p.runs}，{p.rival} {missing[1]}/{p.runs}，按 {p.steps} 步计，{bound.zh}。",
             first.en + f" Not there within {p.steps} steps: ReLU {missing[0]}, {p.rival} {missing[1]} of {p.runs} runs; they count as {p.steps}, {bound.en}.",
         )  # fmt: skip
     slope = Text(
-        f"训练前，每层激活平均把梯度乘以 {rival:.2f}（{p.rival}）或 {relu:.2f}（ReLU），共 {p.depth} 层。",
+        f"训练前，每层激活函数平均把梯度乘以 {rival:.2f}（{p.rival}）或 {relu:.2f}（ReLU），共 {p.depth} 层。",
         f"Before training, each layer of activations (there are {p.depth}) multiplies the gradient by {rival:.2f} on average ({p.rival}) or {relu:.2f} (ReLU).",
     )  # fmt: skip
     return Text(first.zh + slope.zh + why.zh, f"{first.en} {slope.en} {why.en}")
@@ -369,22 +372,22 @@ def _why(p: ReluRace, now: _Standing, rival: float, relu: float, low: float) -> 
     if p.batch_norm:
         means = [sum(now.steps_of(name)) / p.runs for name in ACTIVATIONS]
         return Text(
-            f"批量归一化把每层输入的方差保持为 1，没有谁会严重饱和：五种激活函数用 {min(means):.0f} 到 {max(means):.0f} 步（上限 {p.steps}），不再有学不动的。",
+            f"批量归一化把每层输入的方差保持为 1，没有谁会严重饱和：五种激活函数都在 {min(means):.0f} 到 {max(means):.0f} 步内到达（上限 {p.steps}），不再有学不动的；选哪一个没那么要紧，正在意料之中。",
             f"Batch norm keeps the variance of every layer's inputs at 1, so that nothing saturates badly: all five take {min(means):.0f} to {max(means):.0f} steps "
-            f"(of {p.steps} at most).",
+            f"(of {p.steps} at most). That the choice matters less is what one would expect.",
         ) if max(means) < p.steps else Text(
             "批量归一化把每层输入的方差保持为 1，没有谁会严重饱和。", "Batch norm keeps the variance of every layer's inputs at 1, so that nothing saturates badly.",
         )  # fmt: skip
     if p.rate_for != "own":
         return Text(
-            "共用一个学习率，比的是它对谁合适，而不是激活函数的快慢；所以论文为每个网络单独选学习率。",
-            "A shared rate tests whom that rate suits, not which activation is faster; that is why the paper chose a rate for each network.",
+            "共用一个学习率，比的是这个学习率适合谁，而不是哪种激活函数快，得不出论文的结果并不奇怪：论文为每个网络单独选了学习率。",
+            "A shared rate shows which activation that rate suits, not which is faster, so it is no surprise to miss the result of the paper, which chose a rate for each network.",
         )
     if rival > relu:
         return Text(
-            f"没有饱和时 {p.rival} 传回的梯度比 ReLU 多（ReLU 把约一半的输入置零）；数字又容易，几十步就到 25 %，来不及饱和。论文是 CIFAR-10 上更大的网络，要训练许多轮。",
+            f"没有饱和时 {p.rival} 传回的梯度比 ReLU 多（ReLU 把约一半的输入置零）；手写数字又容易，几十步就到 25%，还来不及饱和。论文用的是 CIFAR-10 上更大的网络，训练了许多轮。",
             f"As long as it does not saturate, {p.rival} passes on more of the gradient than ReLU, which zeroes about half of its inputs; and the digits are so easy that "
-            "25 % comes within tens of steps. The paper trained a larger network on CIFAR-10 for many epochs.",
+            "25 % comes within tens of steps, before anything saturates. The paper trained a larger network on CIFAR-10 for many epochs.",
         )  # fmt: skip
     return Text(
         f"{p.rival} 传回的梯度更少，但它的输出有界，在这样的尺度（像素 ×{p.pixels:g}，权重 ×{p.weights:g}）下反而稳定，ReLU 的输出则没有上限。",
@@ -399,7 +402,7 @@ def predict(p: ReluRace) -> Prediction:
     norm = Text("，带批量归一化", ", with batch norm") if p.batch_norm else Text("", "")
     return Prediction(
         Text(
-            f"{p.depth} 层卷积的小网络{norm.zh}，{rule.zh}：谁先到 25 % 训练错误率？",
+            f"{p.depth} 层卷积的小网络{norm.zh}，{rule.zh}：谁先到 25% 训练错误率？",
             f"A small network of {p.depth} convolutions{norm.en}, {rule.en}: which reaches 25 % training error first?",
         ),
         {
@@ -468,12 +471,12 @@ DEMO = Demo(
     title=Text("ReLU 赛跑", "The ReLU race"),
     question=Text("ReLU 真的比 tanh 快几倍吗？", "Is ReLU really several times faster than tanh?"),
     look_for=Text(
-        "看谁的曲线先穿过 25 % 的虚线。再看右下：每种激活函数的最佳学习率不同，共用一个学习率会比出另一个结果。",
-        "See whose curve crosses the dashed line at 25 % first. Then look at the rates: each activation has another best rate, and one rate for all would "
-        "give another result.",
+        "看谁的曲线先穿过 25% 的虚线。再看学习率那张图：每种激活函数的最佳学习率各不相同，共用一个学习率，比出的结果就可能不一样。",
+        "See whose curve crosses the dashed line at 25 % first. Then look at the rates: the best one differs between activations, and one rate for all "
+        "may give another result.",
     ),
     scaled_down=Text(
-        "论文是 CIFAR-10 上的四层 CNN；这里是 8×8 手写数字上 8 个通道的四层小 CNN，几十步就到 25 %。",
+        "论文是 CIFAR-10 上的四层 CNN；这里是 8×8 手写数字上 8 个通道的四层小 CNN，几十步就到 25%。",
         "The paper has a four-layer CNN on CIFAR-10; here it is a four-layer CNN of 8 channels on 8×8 digits, at 25 % within tens of steps.",
     ),
     parameters=ReluRace,

@@ -55,7 +55,7 @@ class SaddlePoints(Parameters):
         5, 2, 24, label=Text("隐藏单元", "Hidden units"), modes=("network",), help=Text("h 个单元有 4h + 1 个参数。", "h units have 4h + 1 parameters.")
     )  # fmt: skip
     scale: float = real(
-        0.5, 0.01, 2, log=True, label=Text("初始权重的标准差", "Deviation of the initial weights"), modes=("network",),
+        0.5, 0.01, 2, log=True, label=Text("初始权重的标准差", "Standard deviation of the initial weights"), modes=("network",),
         help=Text("很小时就从全零这个鞍点旁出发。", "If small, training begins beside the saddle of all zeros."),
     )  # fmt: skip
     steps: int = integer(60, 20, 1200, step=20, label=Text("步数", "Steps"), help=Text("走多少步。", "How many steps are taken."))
@@ -71,13 +71,13 @@ PRESETS = {
         {"task": "saddle"}, "textbook",
     ),
     "spectrum": Preset(
-        Text("网络的谱", "A network's spectrum"),
+        Text("网络的 Hessian 谱", "A network's spectrum"),
         Text("训练中损失下降时，负特征值的比例怎么变？", "As the loss falls in training, what becomes of the negative eigenvalues?"),
         {"task": "network", "steps": 600, "draws": 16},
     ),
     "flat": Preset(
-        Text("Hessian 非负", "Non-negative Hessian"),
-        Text("x³ + y²：梯度为零、Hessian 非负，就是极小值吗？", "x³ + y²: zero gradient, non-negative Hessian. Is that a minimum?"),
+        Text("Hessian 半正定", "Non-negative Hessian"),
+        Text("x³ + y²：梯度为零、Hessian 半正定，就是极小值吗？", "x³ + y²: zero gradient, non-negative Hessian. Is that a minimum?"),
         {"task": "flat", "noise": 0.5, "steps": 200}, "limits",
     ),
 }  # fmt: skip
@@ -167,13 +167,13 @@ def _plane_charts(p: SaddlePoints, path: Sequence[Tensor]) -> tuple[Chart, ...]:
     law = Text("理论 y₀(1+2η)ᵗ", "theory y₀(1+2η)ᵗ") if p.task == "saddle" else Text("理论 1/(1+3ηt)", "theory 1/(1+3ηt)")
     return (
         PlaneChart(
-            Text("五种方法走的路", "The ways of five methods"), Axis(same("x"), low=-wide, high=wide), Axis(same("y"), low=-wide, high=wide),
+            Text("五种方法的路径", "The paths of five methods"), Axis(same("x"), low=-wide, high=wide), Axis(same("y"), low=-wide, high=wide),
             Text(f"从同一点出发的路径，鞍点在 (0, 0)。已离开的：{zh}。", f"Paths from one start; the saddle is at (0, 0). Away already: {en}."),
             Grid(Text("损失", "loss"), ground, low=-3, high=9 if p.task == "saddle" else 6, bands=12),
             points=(Points(Text("鞍点", "saddle"), [0], [0], "warning"),), lines=tuple(Line(*METHODS[m], *first[i]) for i, m in enumerate(METHODS)),
         ),
         LineChart(
-            Text("损失与步数", "Loss against steps"), steps, Axis(Text("损失（鞍点处为 0）", "loss (0 at the saddle)"), low=-2, high=4),
+            Text("损失与步数", "Loss against steps"), steps, Axis(Text("损失（鞍点处为 0）", "loss (0 at the saddle)"), low=-2, high=7 if p.task == "saddle" else 4),
             curves(now.clamp(-3, 30), False), Text(f"平均损失；落到 −1 以下就算离开。已离开的：{zh}。", f"Mean loss; below −1 a run is away. Away already: {en}."),
         ),
         LineChart(
@@ -220,20 +220,20 @@ def judge_saddle(p: SaddlePoints, path: Tensor) -> tuple[tuple[Figure, ...], Out
     figures = (
         Figure(Text("牛顿法一步之后离鞍点（最远）", "Newton's distance from the saddle after one step (largest)"), after),
         *_escape_figures(left),
-        Figure(Text("梯度下降一步 |y| 乘以", "Plain GD: |y| grows in a step by"), *mean_and_spread(growth), "×"),
+        Figure(Text("梯度下降每步 |y| 乘以", "Plain GD: |y| grows each step by"), *mean_and_spread(growth), "×"),
         Figure(Text("理论 1 + 2η", "Theory 1 + 2η"), 1 + 2 * p.rate, None, "×"),
-        Figure(Text("噪声使逃离快", "Noise gets away sooner by"), gain, (high - low) / 2, "×"),
+        Figure(Text("加噪声后逃离快多少倍", "Noise gets away sooner by"), gain, (high - low) / 2, "×"),
     )  # fmt: skip
     noisily = Text("噪声一上来就把它推离山脊", "Noise pushes it off the ridge at once") if p.noise else Text("噪声为零，与梯度下降相同", "There is no noise, so this is plain GD again")  # fmt: skip
     need = math.log(1 / p.offset) / math.log(1 + 2 * p.rate)
     steps = [_steps(float(runs.median())) for runs in left]
     explanation = Text(
-        f"这里 Hessian 是 diag(10, −2)。牛顿步除以特征值，负曲率那一维的方向就反了：一步落到鞍点（误差 {after:.1g}），再也不动，因为它找的是梯度为零的点，不是极小。无鞍牛顿除以 |λ|，"
-        f"y 每步翻倍，{steps[4].zh}。梯度下降的 |y| 每步只乘 {1 + 2 * p.rate:.3g}，从 {p.offset:.1g} 长到 1 要约 {need:.0f} 步，{steps[0].zh}；"
+        f"这里 Hessian 是 diag(10, −2)。牛顿步除以特征值，负曲率那一维的方向就反了：一步落到鞍点（误差 {after:.1g}），再也不动，因为它找的是梯度为零的点，不是极小值。无鞍牛顿除以 |λ|，"
+        f"y 每步翻倍，{steps[4].zh}。梯度下降的 |y| 每步只乘 {1 + 2 * p.rate:.3g}，从 {_short(p.offset)} 长到 1 要约 {need:.0f} 步，{steps[0].zh}；"
         f"{noisily.zh}（σ = {p.noise:g}），{steps[2].zh}；动量 {steps[3].zh}。若起点恰好在 y = 0，没有噪声的梯度下降永远走不开。",
         f"The Hessian is diag(10, −2). Newton divides by the eigenvalues, which turns the step round where curvature is negative: one step lands on the saddle (to {after:.1g}) and stays, as Newton "
-        f"looks for a zero gradient, not for a minimum. Saddle-free Newton divides by |λ| and doubles y each step: {steps[4].en}. Plain GD multiplies |y| by {1 + 2 * p.rate:.3g} only, about "
-        f"{need:.0f} steps from {p.offset:.1g} to 1: {steps[0].en}. {noisily.en} (σ = {p.noise:g}): {steps[2].en}. Momentum: {steps[3].en}. "
+        f"looks for a zero gradient, not for a minimum. Saddle-free Newton divides by |λ| and doubles y each step: {steps[4].en}. Plain GD only multiplies |y| by {1 + 2 * p.rate:.3g}, which takes about "
+        f"{need:.0f} steps from {_short(p.offset)} to 1: {steps[0].en}. {noisily.en} (σ = {p.noise:g}): {steps[2].en}. Momentum: {steps[3].en}. "
         "Exactly on y = 0, GD without noise would never leave.",
     )  # fmt: skip
     if p.rate > 0.2:
@@ -243,6 +243,11 @@ def judge_saddle(p: SaddlePoints, path: Tensor) -> tuple[tuple[Figure, ...], Out
         "near a saddle Newton's method goes the wrong way along negative curvature and is attracted; dividing by |λ| (saddle-free Newton) makes it a repeller (Fig. 2: 5x² − y²)",
     )
     return figures, Outcome(Verdict(status, figures[0], published, DAUPHIN, explanation), _answer(left))
+
+
+def _short(value: float) -> str:
+    """1e-6 rather than 1e-06."""
+    return f"{value:.3g}".replace("e-0", "e-")
 
 
 def _steps(value: float) -> Text:
@@ -278,17 +283,18 @@ def judge_flat(p: SaddlePoints, path: Tensor) -> tuple[tuple[Figure, ...], Outco
         Figure(Text("梯度下降的终点：最小特征值（最小的一次）", "End of plain GD: least eigenvalue (smallest)"), bent),
     )  # fmt: skip
     who = [_steps(float(runs.median())) for runs in left]
+    inertia = Text("，靠的是惯性冲过去", ", carried over by inertia") if math.isfinite(float(left[3].median())) else same("")
     explanation = Text(
-        f"在 (0, 0) 梯度为 {gradient:g}，Hessian 的特征值是 {least:g} 和 2，都不为负，可是往 x < 0 走损失就降：f(−0.1, 0) = −0.001。特征值为 0 的方向上要看三阶项，“Hessian 非负”只是极小的必要条件。"
-        f"梯度下降从 x > 0 一侧越走越慢（x 约按 1/(3ηt)），终点梯度只有 {slope:.1g}、最小特征值 {bent:.1g}，看起来已经收敛；牛顿法和无鞍牛顿每步把 x 减半，也停在这里：|λ| 救不了零特征值。"
-        f"噪声：{who[2].zh}（{share:.0f}% 的运行离开）；动量：{who[3].zh}，靠的是惯性冲过去。",
+        f"在 (0, 0) 梯度为 {gradient:g}，Hessian 的特征值是 {least:g} 和 2，都不为负，可是往 x < 0 走损失就降：f(−0.1, 0) = −0.001。特征值为 0 的方向上要看三阶项，“Hessian 半正定”只是极小值的必要条件。"
+        f"梯度下降从 x > 0 一侧越走越慢（x 约按 1/(3ηt)），终点梯度只有 {slope:.1g}、最小特征值 {bent:.1g}，看起来已经收敛；牛顿法和无鞍牛顿每步把 x 减半，也停在这里：取 |λ| 救不了零特征值。"
+        f"噪声：{who[2].zh}（{share:.0f}% 的运行离开）；动量：{who[3].zh}{inertia.zh}。",
         f"At (0, 0) the gradient is {gradient:g} and the eigenvalues of the Hessian are {least:g} and 2, none negative; yet towards x < 0 the loss falls: f(−0.1, 0) = −0.001. Where an eigenvalue is 0, "
         "the third order decides: a non-negative Hessian is necessary for a minimum, not sufficient. Plain GD comes from x > 0 ever more slowly (x falls like 1/(3ηt)); at its end the gradient is "
-        f"{slope:.1g} and the least eigenvalue {bent:.1g}, which looks converged. Newton and saddle-free Newton halve x each step and stop here too: |λ| is no help with a zero. "
-        f"Noise: {who[2].en} ({share:.0f} % of the runs get away); momentum: {who[3].en}, carried over by inertia.",
+        f"{slope:.1g} and the least eigenvalue {bent:.1g}, which looks converged. Newton and saddle-free Newton halve x each step and stop here too: |λ| is no help where λ is 0. "
+        f"Noise: {who[2].en} ({share:.0f} % of the runs get away); momentum: {who[3].en}{inertia.en}.",
     )  # fmt: skip
     published = Text(
-        "极小的必要条件：梯度为零且 Hessian 半正定（特征值可以为 0）；充分条件要求正定",
+        "极小值的必要条件：梯度为零且 Hessian 半正定（特征值可以为 0）；充分条件要求正定",
         "necessary for a minimum: zero gradient and a positive semidefinite Hessian (eigenvalues may be 0); sufficient: a positive definite one",
     )
     return figures, Outcome(Verdict(status, figures[0], published, LIBERZON, explanation), _answer(left))
@@ -376,11 +382,11 @@ def _network_charts(p: SaddlePoints, looks: Sequence[Look]) -> tuple[Chart, ...]
     ]
     mean = [[float(values.mean()) for values in pair] for pair in [(look.index, look.losses.log()) for look in looks]]
     steps = Axis(Text("训练步", "training step"), low=0, high=p.steps)
-    told = f"{looks[-1].index.mean():.0f} %" if looks else "–"
+    told = f"{looks[-1].index.mean():.0f}" if looks else "–"
     return (
         PlaneChart(
-            Text(f"{count} 个特征值怎样分布", f"How the {count} eigenvalues are spread"), steps, Axis(Text("特征值（大小至多）", "eigenvalue (size up to)"), names=tuple(same(name) for name in BINS)),
-            Text(f"每一列是某一步所有网络的特征值落在各数量级的比例；第 {step} 步有 {told} 为负。", f"Each column: the shares of eigenvalues by size, all networks; at step {step}, {told} are negative."),
+            Text(f"{count} 个特征值怎样分布", f"How the {count} eigenvalues are spread"), steps, Axis(Text("特征值（绝对值至多）", "eigenvalue (up to this size)"), names=tuple(same(name) for name in BINS)),
+            Text(f"每一列是某一步所有网络的特征值落在各数量级的比例；第 {step} 步有 {told}% 为负。", f"Each column: the shares of eigenvalues by size, all networks; at step {step}, {told} % are negative."),
             Grid(Text("占比（%）", "share (%)"), cells, low=0, high=40),
         ),
         PlaneChart(
@@ -429,12 +435,12 @@ def judge_network(p: SaddlePoints, looks: Sequence[Look]) -> tuple[tuple[Figure,
         Figure(Text("损失：最后", "Loss: at the end"), *mean_and_spread(last.losses.tolist())),
     )
     explanation = Text(
-        f"损失从 {figures[5].value:.2g} 到 {figures[6].value:.2g}，负特征值从 {ends[0][0]:.0f}% 变到 {ends[1][0]:.0f}%，最小的一个从 {least[0]:.2g} 变到 {least[1]:.2g}{'：损失越高，向下的方向越多' if low > 0 else '，但两者的秩相关不显著'}。"
-        f"{p.draws} 个网络中到最后没有负特征值的有 {minima} 个：损失降下来，并不等于到了极小，只是向下的方向变少、变浅。与论文不同：论文用牛顿法找出真正的临界点再比较，这里沿训练轨迹看，"
+        f"损失从 {figures[5].value:.2g} 到 {figures[6].value:.2g}，负特征值的比例从 {ends[0][0]:.0f}% 变到 {ends[1][0]:.0f}%，最小的特征值从 {least[0]:.2g} 变到 {least[1]:.2g}{'：损失越高，向下的方向越多' if low > 0 else '，但两者的秩相关不显著'}。"
+        f"{p.draws} 个网络中到最后没有负特征值的有 {minima} 个：损失降下来，并不等于到了极小值，只是向下的方向变少、变缓了。与论文不同：论文用牛顿法找出真正的临界点再比较，这里沿训练轨迹看，"
         "那里梯度不为零，而且损失和比例都随时间变，相关不等于因果；网络也只有几十个参数。",
-        f"While the loss goes from {figures[5].value:.2g} to {figures[6].value:.2g}, negative eigenvalues go from {ends[0][0]:.0f} % to {ends[1][0]:.0f} %, the least of them from {least[0]:.2g} to "
+        f"While the loss goes from {figures[5].value:.2g} to {figures[6].value:.2g}, the share of negative eigenvalues goes from {ends[0][0]:.0f} % to {ends[1][0]:.0f} %, the least eigenvalue from {least[0]:.2g} to "
         f"{least[1]:.2g}{': the higher the loss, the more ways lead down' if low > 0 else ', but their rank correlation is not clear'}. Of {p.draws} networks {minima} have no negative eigenvalue at the end: a low loss is not the same as a "
-        "minimum; there are only fewer and shallower ways down. Unlike the paper, which finds critical points with Newton's method and compares those, this looks along the way of training, where the gradient is not zero and both "
+        "minimum; the ways down have only become fewer and less steep. Unlike the paper, which finds critical points with Newton's method and compares those, this looks along the way of training, where the gradient is not zero and both "
         "change with time, so the correlation is no proof of a cause; and the networks have a few dozen parameters.",
     )  # fmt: skip
     published = Text("临界点的误差越高，负特征值的比例（指标）越大（定性结果）", "the higher the error of a critical point, the larger its share of negative eigenvalues, its index (a qualitative result)")  # fmt: skip
@@ -454,15 +460,15 @@ def predict(p: SaddlePoints) -> Prediction:
                 f"A network of {4 * p.hidden + 1} parameters trains for {p.steps} steps. In the end, how do the negative eigenvalues of its Hessian compare with the start?",
             ),
             {
-                "none": Text("一个也没有了：到了极小", "there are none: it has reached a minimum"), "fewer": Text("变少，但还有", "fewer, but some are left"),
+                "none": Text("一个也没有了：到了极小值", "there are none: it has reached a minimum"), "fewer": Text("变少，但还有", "fewer, but some are left"),
                 "same": Text("差不多", "about as many"), "more": Text("变多", "more"),
             },
         )  # fmt: skip
-    where = Text(f"从离山脊 {p.offset:g} 处出发（5x² − y²）", f"5x² − y², starting {p.offset:g} from the ridge") if p.task == "saddle" else Text("x³ + y²，从 x > 0 出发", "x³ + y², starting at x > 0")  # fmt: skip
+    where = Text(f"从离山脊 {_short(p.offset)} 处出发（5x² − y²）", f"5x² − y², starting {_short(p.offset)} from the ridge") if p.task == "saddle" else Text("x³ + y²，从 x > 0 出发", "x³ + y², starting at x > 0")  # fmt: skip
     return Prediction(
         Text(
             f"{where.zh}，η = {p.rate:g}，噪声 σ = {p.noise:g}。{p.steps} 步之后，哪些方法还困在 (0, 0) 附近？",
-            f"{where.en}, η = {p.rate:g}, noise σ = {p.noise:g}. Which methods are still stuck at (0, 0) after {p.steps} steps?",
+            f"{where.en}, η = {p.rate:g}, noise σ = {p.noise:g}. Which methods are still stuck near (0, 0) after {p.steps} steps?",
         ),
         {
             "newton": Text("只有牛顿法", "only Newton"), "newton-gd": Text("牛顿法和梯度下降", "Newton and plain GD"),
@@ -563,14 +569,14 @@ DEMO = Demo(
     topic="losses",
     title=Text("鞍点：谁被吸住，谁逃得掉", "Saddle points: who is caught, who gets away"),
     question=Text(
-        "梯度为零的地方一定是极小吗？怎样离开鞍点？", "Is every point of zero gradient a minimum, and how does one leave a saddle?"
+        "梯度为零的地方一定是极小值吗？怎样离开鞍点？", "Is every point of zero gradient a minimum, and how does one leave a saddle?"
     ),
     look_for=Text(
         "先看哪几条路径停在中间的鞍点、哪几条沿 y 方向滑下去，再看损失在鞍点旁平了多久。网络实验里看 0 以下的格子怎样变少。",
         "See which paths stop at the saddle in the middle and which slide down along y, then how long the loss stays flat beside it. With the network, watch the cells below 0 thin out.",
     ),
     scaled_down=Text(
-        "二维函数代替高维损失：那里每一步都能精确算出；网络只有几十个参数，才能在训练中反复算出完整的 Hessian。",
+        "二维函数代替高维损失：这样每一步都能精确算出；网络只有几十个参数，才能在训练中反复算出完整的 Hessian。",
         "Functions of two variables stand in for a loss in high dimensions, as every step can be worked out there; the networks have a few dozen parameters, so that the whole Hessian can be "
         "computed again and again.",
     ),

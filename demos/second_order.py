@@ -48,7 +48,7 @@ class SecondOrder(Parameters):
     )  # fmt: skip
     batch: int = integer(
         8, 2, 128, label=Text("最小的批量", "Smallest batch"), modes=("mini-batch",),
-        help=Text("从全部样本到它，共四档批量。", "Four sizes, from all samples down to this."),
+        help=Text("从全部样本到这个数，共四档。", "Four sizes, from all samples down to this."),
     )  # fmt: skip
     pairs: str = choice(
         "different", {"different": Text("相邻两个批次", "two successive batches"), "same": Text("同一批次（多算一次梯度）", "one batch (a second gradient)")},
@@ -76,7 +76,7 @@ PRESETS = {
     ),
     "rosenbrock": Preset(
         Text("弯曲的山谷", "Bent valley"),
-        Text("Rosenbrock 函数上四种方法各走几步？", "How many steps does each method take on Rosenbrock's function?"),
+        Text("Rosenbrock 函数上三种方法各走几步？", "How many steps does each method take on Rosenbrock's function?"),
         {"task": "rosenbrock"},
     ),
     "mini-batch": Preset(
@@ -406,7 +406,7 @@ def judge_quadratic(p: SecondOrder, results: dict[int, dict[str, Course]]) -> tu
     counts, more = [_short(steps[m][0]) for m in ("gd", "bfgs", "lbfgs")], total["newton"] / total[answer]
     explanation = Text(
         f"二次函数的 Hessian 处处相同，一步牛顿就把误差降到起点的 {after:.1g}（只剩舍入误差），梯度下降却要 {counts[0]} 步；BFGS 和 L-BFGS 只看梯度之差，也只要 {counts[1]} 和 {counts[2]} 步。"
-        f"可是牛顿的一步要解 n 元方程组：数出来的乘法按 n^{powers['newton']:.2f} 增长，BFGS 一步按 n^{powers['bfgs']:.2f}，L-BFGS 按 n^{powers['lbfgs']:.2f}。n = {p.dimension} 时全程乘法最少的是"
+        f"可是牛顿的一步要解 n 元方程组：数出来的乘法按 n^{powers['newton']:.2f} 增长，BFGS 一步按 n^{powers['bfgs']:.2f}，L-BFGS 按 n^{powers['lbfgs']:.2f}。n = {p.dimension} 时全程乘法最少的方法："
         + ("牛顿法；n 再大就会反过来。" if answer == "newton" else f"{names[answer].zh}，牛顿法是它的 {more:.2g} 倍，n 越大差距越大。")
         + "复制的代码给真实的求解器计时：时间的指数略低于 3，因为矩阵越大，处理器用得越充分。",
         f"A quadratic has the same Hessian everywhere, so one Newton step leaves {after:.1g} of the error (rounding); gradient descent takes {counts[0]} steps, and BFGS and L-BFGS, which "
@@ -427,7 +427,9 @@ def _told(values: dict[str, float]) -> tuple[str, str]:
 
 def _short(value: float) -> str:
     """Three significant digits without an exponent where that is shorter: 2,070, 1.2e7, ∞."""
-    return "∞" if math.isinf(value) else f"{float(f'{value:.3g}'):,.0f}" if 1000 <= value < 1e6 else f"{value:.3g}".replace("e+0", "e")
+    if math.isinf(value):
+        return "∞"
+    return f"{float(f'{value:.3g}'):,.0f}" if 1000 <= value < 1e6 else f"{value:.3g}".replace("e+0", "e").replace("e-0", "e-")
 
 
 # ---- Rosenbrock's valley ---------------------------------------------------------------------------------------------
@@ -492,8 +494,8 @@ def judge_rosenbrock(p: SecondOrder, steps: dict[str, list[float]]) -> tuple[tup
     )  # fmt: skip
     told = [_short(mean_and_spread(capped[m])[0]) for m in PUBLISHED]
     explanation = Text(
-        f"平均步数：梯度下降 {told[0]}，BFGS {told[1]}，牛顿法 {told[2]}。谷底又弯又平，负梯度几乎垂直于谷的走向，只能来回折着往前挪；牛顿法知道曲率，沿谷走；BFGS 没算过二阶导数，"
-        f"只靠相邻梯度之差就差不多快。它不是二次函数，牛顿法一步也就不够。线搜索与书中不同（这里按 Armijo 条件折半、一步至多走 ½，书中用 Wolfe 条件），步数不会逐一相同。{note.zh}{other.zh}",
+        f"平均步数：梯度下降 {told[0]}，BFGS {told[1]}，牛顿法 {told[2]}。谷底又弯又平，负梯度几乎垂直于谷的走向，梯度下降只能来回折返着往前挪；牛顿法知道曲率，沿谷走；BFGS 不算二阶导数，"
+        f"只靠相邻梯度之差就差不多一样快。这里不是二次函数，牛顿法一步也就不够。线搜索与书中不同（这里按 Armijo 条件折半、一步至多走 ½，书中用 Wolfe 条件），步数不会逐一相同。{note.zh}{other.zh}",
         f"Mean steps: gradient descent {told[0]}, BFGS {told[1]}, Newton {told[2]}. The valley is bent and flat, and the gradient points across it, so gradient descent creeps "
         "along in a zigzag; Newton knows the curvature and follows the bend. BFGS comes close with differences of gradients only. As this is no quadratic, one Newton step is not enough. The line "
         f"search is another than the book's (halving with Armijo's condition and at most ½ a step here, Wolfe's conditions there), so single counts differ.{note.en}{other.en}",
@@ -539,9 +541,9 @@ class Softmax:
         logits = (weights @ x.transpose(1, 2)).view(len(x), -1, y.shape[2], x.shape[1])  # (S, R, C, B)
         target = y.transpose(1, 2)[:, None]
         logs = logits.log_softmax(2)
-        slope_ = ((logs.exp() - target) / x.shape[1]).flatten(1, 2) @ x + PENALTY * weights
+        slope = ((logs.exp() - target) / x.shape[1]).flatten(1, 2) @ x + PENALTY * weights
         losses = -(logs * target).sum(2).mean(2) + PENALTY / 2 * w.square().sum(1).view(len(x), -1)
-        return losses, slope_.reshape(w.shape)
+        return losses, slope.reshape(w.shape)
 
 
 def train(problem: Softmax, method: str, batch: int, p: SecondOrder, generator: torch.Generator) -> Iterator[tuple[float, Tensor, Pairs]]:
@@ -642,8 +644,8 @@ def _batch_charts(p: SecondOrder, batches: Sequence[int], results: dict[tuple[st
             sizes = [batch for batch in batches[::-1] if (method, batch) in done]
             rows = [done[method, batch].late()[:, done[method, batch].best()].tolist() for batch in sizes]
             ends.append(Line(same(name), role, sizes, *mean_and_band(list(zip(*rows, strict=True)), log=True), style="dots+line"))
-    told = ", ".join(f"{line.name.en} {list(line.y)[-1]:.1g}" for line in curves)
-    zh = "，".join(f"{line.name.zh} {list(line.y)[-1]:.1g}" for line in curves)
+    told = ", ".join(f"{line.name.en} {_short(list(line.y)[-1])}" for line in curves)
+    zh = "，".join(f"{line.name.zh} {_short(list(line.y)[-1])}" for line in curves)
     excess = Axis(Text("损失 − 最小值（对数）", "loss − minimum (log)"), log=True, low=1e-7, high=10)
     return (
         LineChart(
@@ -689,29 +691,29 @@ def judge_batches(p: SecondOrder, batches: Sequence[int], results: dict[tuple[st
 
 
 def _explain_batches(p: SecondOrder, batches: Sequence[int], whole: float, mean: float, reading: float, wrong: float) -> Text:
-    size = "一百万倍以上" if reading > 1e6 else f"{reading:.2g} 倍", "more than a million" if reading > 1e6 else f"{reading:.2g}"
+    size = "一百万倍以上" if reading > 1e6 else f" {reading:.2g} 倍", "more than a million" if reading > 1e6 else f"{reading:.2g}"
     found = Text(
-        f"用掉同样多的梯度：全部样本时 SGD（即梯度下降）剩下的损失是 L-BFGS 的 {_short(whole)} 倍，批量 {batches[-1]} 时是 {mean:.2g} 倍。",
+        f"用掉同样多的梯度：若每步用全部样本，SGD（即梯度下降）超出最小值的损失是 L-BFGS 的 {_short(whole)} 倍；批量 {batches[-1]} 时是 {mean:.2g} 倍。",
         f"With equally many gradients, SGD's excess loss is {_short(whole)} times that of L-BFGS on all samples, and {mean:.2g} times at batch {batches[-1]}. ",
     )
     if p.pairs == "different":
         why = Text(
-            f"相邻两步的批次不同，y = Hs + 噪声：步子越小 Hs 越小，噪声却不变。这里读出的曲率中位数是真值的 {size[0]}，{100 * wrong:.0f}% 的读数是负的。曲率读得太大，步子就越缩越小，"
-            "y 里更只剩噪声；偶尔读得太小，一步又跳得很远。线搜索也救不了：换了批次，比较的就不是同一个函数。",
+            f"相邻两步的批次不同，y = Hs + 噪声：步子越小 Hs 越小，噪声却不变。这里读出的曲率中位数是真值的{size[0]}，{100 * wrong:.0f}% 的读数是负的。曲率读得太大，步子就越缩越小，"
+            "y 里就更只剩噪声；偶尔读得太小，一步又跳得很远。线搜索也救不了：换了批次，比较的就不是同一个函数。",
             f"Two successive steps see different batches, so y = Hs + noise: a smaller step has a smaller Hs, but no less noise. Here the median curvature read is {size[1]} times the true one, and "
             f"{100 * wrong:.0f} % of the readings are negative. Curvature read too large makes steps shrink, which leaves only noise in y; read too small, a step leaps far away. "
             "A line search would not help: on another batch it compares another function. ",
         )  # fmt: skip
     else:
         why = Text(
-            f"两次梯度取自同一批次，差里就没有批次之间的噪声：读出的曲率中位数是真值的 {size[0]}，不再出错得离谱；但每步要两次梯度，读到的也只是这一批的曲率，而步子本身仍带噪声，"
+            f"两次梯度取自同一批次，差里就没有批次之间的噪声：读出的曲率中位数是真值的{size[0]}，不再错得离谱；但每步要两次梯度，读到的也只是这一批的曲率，而步子本身仍带噪声，"
             "再准的曲率也去不掉它。",
             f"With both gradients from one batch their difference is free of the noise between batches: the median curvature read is {size[1]} times the true one. But a step now costs two "
             "gradients, shows the curvature of that batch alone, and is noisy itself, which no curvature can mend. ",
         )  # fmt: skip
     setting = Text(
-        "与综述不同：一个几十维的小分类问题，学习率固定，每种方法取七八档里最好的一档。",
-        "Unlike the review: one small classifier, constant learning rates, and each method at the best of a few rates.",
+        f"与综述不同：一个几十维的小分类问题，学习率固定，每种方法取 {len(RATES)} 档里最好的一档。",
+        f"Unlike the review: one small classifier, constant learning rates, and each method at the best of {len(RATES)} rates.",
     )
     return found + why + setting
 
@@ -731,7 +733,7 @@ def predict(p: SecondOrder) -> Prediction:
     if p.task == "rosenbrock":
         return Prediction(
             Text(
-                f"b = {p.steepness:g} 的弯谷里，牛顿法走的步数比梯度下降少多少倍？", f"In a bent valley with b = {p.steepness:g}, how many times fewer steps than gradient descent does Newton take?"
+                f"b = {p.steepness:g} 的弯谷里，梯度下降的步数是牛顿法的多少倍？", f"In a bent valley with b = {p.steepness:g}, by what factor does gradient descent take more steps than Newton?"
             ),
             {"same": Text("不到 3 倍", "less than 3 times"), "ten": Text("3–30 倍", "3 to 30 times"), "hundred": Text("30 倍以上", "over 30 times")},
         )  # fmt: skip
@@ -741,7 +743,7 @@ def predict(p: SecondOrder) -> Prediction:
             f"批量降到 {p.batch}（梯度之差取自{source.zh}），用掉同样多的梯度，谁离最小值更近？",
             f"With batches of {p.batch} (gradient differences from {source.en}) and equally many gradients, which gets closer to the minimum?",
         ),
-        {"lbfgs": Text("L-BFGS，近 3 倍以上", "L-BFGS, by over 3 times"), "same": Text("差不多", "about the same"), "sgd": Text("SGD，近 3 倍以上", "SGD, by over 3 times")},
+        {"lbfgs": Text("L-BFGS，差距不到 SGD 的 1/3", "L-BFGS, by over 3 times"), "same": Text("差不多", "about the same"), "sgd": Text("SGD，差距不到 L-BFGS 的 1/3", "SGD, by over 3 times")},
     )  # fmt: skip
 
 
@@ -892,7 +894,7 @@ DEMO = Demo(
     question=Text("牛顿法一步就到，为什么深度学习不用它？", "Newton needs one step: why is deep learning not trained that way?"),
     look_for=Text(
         "先看各方法的曲线各用多少步落到底，再看一步的代价随 n 涨得多快；小批量实验里看 L-BFGS 的优势怎样随批量变小而消失。",
-        "See in how many steps each method gets down, then how fast the price of a step grows with n; with mini-batches, see how the edge of L-BFGS goes as they get smaller.",
+        "See in how many steps each method gets down, then how fast the price of a step grows with n; with mini-batches, see how the edge of L-BFGS vanishes as they get smaller.",
     ),
     scaled_down=Text(
         "用几百维的二次函数、二维的 Rosenbrock 函数和几十维的逻辑回归代替网络：在那里可以把每次乘法数清楚，也知道真正的最小值。",

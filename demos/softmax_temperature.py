@@ -46,7 +46,7 @@ class Softmax(Parameters):
     z2: float = real(1.0, -10, 10, step=0.1, label=Text("第 2 类的 logit z₂", "Logit z₂ of class 2"), help=Text("概率之比只取决于 z₁−z₂。", "The ratio of the two probabilities depends on z₁−z₂ only."), modes=("formula",))  # fmt: skip
     temperature: float = real(2.0, COLDEST, HOTTEST, log=True, label=Text("温度 T", "Temperature T"), help=Text("softmax 之前所有 logit 都除以它。", "All logits are divided by it before the softmax."), modes=("formula",))  # fmt: skip
     classes: int = integer(2, 2, 10, label=Text("类别数", "Classes"), help=Text("softmax 的输出个数。", "How many outputs the softmax has."), modes=("formula",))  # fmt: skip
-    rest: float = real(0.1, -10, 10, step=0.1, label=Text("其余各类的 logit", "Logit of each further class"), help=Text("第 3 类起每一类的分数；只有两类时不起作用。", "Of every class from the third on; means nothing with two classes."), modes=("formula",))  # fmt: skip
+    rest: float = real(0.1, -10, 10, step=0.1, label=Text("其余各类的 logit", "Logit of each further class"), help=Text("第 3 类起每一类的分数；只有两类时不起作用。", "Of every class from the third on; no effect with two classes."), modes=("formula",))  # fmt: skip
     samples: int = integer(100, 20, 1000, step=10, label=Text("训练样本数", "Training samples"), help=Text("越少，网络越容易过度自信。", "The fewer, the more over-confident the network."), modes=("calibration",))  # fmt: skip
     held_out: int = integer(300, 5, 300, step=5, label=Text("留出样本数", "Held-out samples"), help=Text("用来拟合温度 T 的样本，不参与训练。", "What T is fitted on; the network is not trained on them."), modes=("calibration",))  # fmt: skip
     weight_decay: float = real(0.0, 0, 0.1, step=0.001, label=Text("权重衰减", "Weight decay"), help=Text("加在梯度上的 λw；压住权重，logit 就大不起来。", "λw added to the gradient; small weights keep the logits small."), modes=("calibration",))  # fmt: skip
@@ -129,7 +129,7 @@ def _run_formula(p: Softmax, generator: torch.Generator) -> Iterator[Snapshot]:
         Figure(Text("p₁/(p₁+p₂) 与 σ((z₁−z₂)/T) 的最大差", "Largest |p₁/(p₁+p₂) − σ((z₁−z₂)/T)|"), from_sigmoid),
         Figure(Text("所有 logit 加同一个数，概率的最大变化", "Largest change when one number is added to all logits"), from_shift),
         Figure(Text("p₁（所选的 T）", "p₁ at the chosen T"), float(now[0])),
-        Figure(Text("逐类 sigmoid 之和（softmax 恒为 1）", "Sum of one sigmoid a class (softmax: 1)"), float(sigmoids.sum())),
+        Figure(Text("逐类 sigmoid 之和（softmax 恒为 1）", "Sum of one sigmoid for each class (softmax: 1)"), float(sigmoids.sum())),
         Figure(Text("不减最大值时溢出的随机 logit（float32）", "Random logits that overflow without taking off the maximum (float32)"), overflow, None, "%"),
     )  # fmt: skip
     charts = _formula_charts(p, grid, curves, p.temperature, dots)
@@ -153,7 +153,7 @@ def _formula_charts(p: Softmax, grid: Sequence[float], curves: Tensor, at: float
             (Rule(Text("所选 T", "chosen T"), p.temperature),) if 0.1 <= p.temperature <= 10 else (),
         ),
         BarChart(
-            Text(f"T = {at:.2g}：softmax 与逐类 sigmoid", f"T = {at:.2g}: softmax, and a sigmoid a class"), tuple(Text(f"第 {i + 1} 类", f"class {i + 1}") for i in range(p.classes)), share,
+            Text(f"T = {at:.2g}：softmax 与逐类 sigmoid", f"T = {at:.2g}: softmax, and a sigmoid for each class"), tuple(Text(f"第 {i + 1} 类", f"class {i + 1}") for i in range(p.classes)), share,
             (Bars(same("softmax"), "first", now), Bars(same("sigmoid"), "third", each)),
             Text(f"softmax 的 {p.classes} 个概率之和是 1，sigmoid 的是 {sum(each):.2f}。", f"The {p.classes} softmax probabilities add up to 1, the sigmoids to {sum(each):.2f}."),
         ),
@@ -171,15 +171,20 @@ def _judge_formula(p: Softmax, figures: tuple[Figure, ...], p1: float, p2: float
     gap, total, overflow = (p.z1 - p.z2) / p.temperature, figures[3].value, figures[4].value
     two = p.classes == 2
     met = Text("相差只有舍入误差", "they differ by rounding only") if holds else Text("并不相等", "they are not equal")
+    lost = (
+        Text(f"这里有 {overflow:.2g}% 的随机 logit 因此得到 NaN", f"which makes NaN of {overflow:.2g} % of the random logits here")
+        if overflow
+        else Text(f"这里 z/T 不超过 {10 / p.temperature:.3g}，T 低于 0.11 时才会", f"which takes a T below 0.11; here z/T is {10 / p.temperature:.3g} at most")
+    )  # fmt: skip
     explanation = Text(
         f"在 {DRAWS:,} 组随机 logit 上比较，{met.zh}：分子分母同除以 exp(z₁/T)，剩下的就是 σ((z₁−z₂)/T)，此处是 σ({gap:.3g}) = {p1 / (p1 + p2):.3g}。"
         + ("所以二分类用一个 logit 就够，两个输出有一个是多余的。" if two else f"有 {p.classes} 类时这是前两类之间的份额；p₁ 本身只有 {p1:.3g}，其余各类也要分走概率。")
-        + f"加一个常数不改变概率，所以可以先减去最大值；直接算 exp(z/T)，float32 在 z/T > 88.7 时溢出，这里有 {overflow:.2g}% 的随机 logit 因此得到 NaN。"
+        + f"加一个常数不改变概率，所以可以先减去最大值；直接算 exp(z/T)，float32 在 z/T > 88.7 时溢出，{lost.zh}。"
         + f"温度只缩放差值，不改变名次。逐类 sigmoid 的和是 {total:.3g}：各类互不影响，标签可以并存时用它；类别互斥时用 softmax。",
         f"Compared on {DRAWS:,} sets of random logits, {met.en}: divide through by exp(z₁/T), and what is left is σ((z₁−z₂)/T), here σ({gap:.3g}) = {p1 / (p1 + p2):.3g}. "
         + ("So one logit is enough for two classes; of two outputs one is redundant. " if two else f"With {p.classes} classes that is the share between the first two; p₁ itself is {p1:.3g}, as the others take theirs. ")
-        + f"A constant added to all logits changes nothing, so the largest may be taken off first; exp(z/T) straight away overflows in float32 where z/T > 88.7, which makes NaN of {overflow:.2g} % of the random logits here. "
-        + f"Temperature scales the differences and keeps the order. One sigmoid a class adds up to {total:.3g}: no class affects another, which suits labels that may occur together; softmax suits classes that exclude one another.",
+        + f"A constant added to all logits changes nothing, so the largest may be taken off first; computed straight away, exp(z/T) overflows in float32 where z/T > 88.7, {lost.en}. "
+        + f"Temperature scales the differences and keeps the order. One sigmoid for each class adds up to {total:.3g}: no class affects another, which suits labels that may occur together; softmax suits classes that exclude one another.",
     )  # fmt: skip
     published = Text(
         "k = 2 时 softmax 回归就是 logistic 回归，概率只取决于参数之差；所有参数减去同一个向量，预测完全不变（差为 0）",
@@ -303,18 +308,30 @@ def _calibration_charts(p: Softmax, view: _View) -> tuple[Chart, ...]:
     told = Text("训练还没有开始。", "Training has not begun.")
     diagram = [Line(Text("置信度 = 准确率", "calibrated"), "theory", [0, 1], [0, 1])]
     curves, levels = [], []
+    by_heat = by_count = told
     if view.before is not None:
-        diagram.append(_reliability(Text("T = 1", "T = 1"), "second", *view.before))
+        diagram.append(_reliability(same("T = 1"), "second", *view.before))
         told = Text(f"T = 1：平均置信度 {_mean(view.before[0])}，准确率 {_mean(view.before[1])}。", f"At T = 1 the mean confidence is {_mean(view.before[0])}, the accuracy {_mean(view.before[1])}.")  # fmt: skip
         if sizes:
             levels.append(_band(Text("不校准", "no scaling"), "second", sizes, ece(*view.before).expand(len(sizes), -1)))
     if view.by_temperature is not None:
-        curves.append(_band(Text("测试 ECE", "test ECE"), "second", *view.by_temperature))
+        grid, errors = view.by_temperature
+        curves.append(_band(Text("测试 ECE", "test ECE"), "second", grid, errors))
+        least, best = min(zip(curves[-1].y, grid, strict=True))
+        by_heat = Text(
+            f"平均 ECE 在 T = {best:.2g} 处最小，为 {least:.2g}%；竖线是在留出样本上拟合出的 T。",
+            f"Mean ECE is least at T = {best:.2g}, with {least:.2g} %; the vertical line is the T fitted on held-out samples.",
+        )
     if view.after is not None:
         diagram.append(_reliability(Text("拟合的 T", "fitted T"), "first", *view.after))
         told = Text(f"{told.zh}除以 T 后平均置信度 {_mean(view.after[0])}。", f"{told.en} Divided by T it is {_mean(view.after[0])}.")
     if sizes:
         levels.append(_band(Text("拟合的 T", "fitted T"), "first", sizes, torch.stack([errors for _, errors in view.by_size])))
+        found = list(levels[-1].y)
+        by_count = Text(
+            f"用 {sizes[0]} 个留出样本拟合 T，测试 ECE 是 {found[0]:.2g}%；用 {sizes[-1]} 个，是 {found[-1]:.2g}%。",
+            f"With T fitted on {sizes[0]} held-out samples the test ECE is {found[0]:.2g} %, with {sizes[-1]} it is {found[-1]:.2g} %.",
+        )
     return (
         LineChart(
             Text("可靠性图：置信度与准确率", "Reliability diagram: confidence against accuracy"), Axis(Text("置信度（最大的概率）", "confidence (largest probability)"), low=0, high=1),
@@ -322,12 +339,12 @@ def _calibration_charts(p: Softmax, view: _View) -> tuple[Chart, ...]:
         ),
         LineChart(
             Text("ECE 与温度", "ECE against temperature"), Axis(Text("温度 T（对数）", "temperature T (log)"), log=True, low=0.3, high=5), Axis(percent, low=0, high=30), tuple(curves),
-            Text("测试集上的校准误差随温度先降后升；竖线是在留出样本上拟合出的 T。", "Calibration error on the test samples falls and rises with T; the rule is the T fitted on held-out samples."),
+            by_heat,
             (Rule(Text("拟合的 T", "fitted T"), view.fitted, "first"),) if view.fitted and 0.3 <= view.fitted <= 5 else (),
         ),
         LineChart(
             Text("ECE 与留出样本数", "ECE against held-out samples"), Axis(Text("留出样本数（对数）", "held-out samples (log)"), log=True, low=SIZES[0], high=SIZES[-1]), Axis(percent, low=0, high=15), tuple(levels),
-            Text("用越多的留出样本拟合 T，测试集上的校准误差越小；太少时不如不拟合。", "The more held-out samples T is fitted on, the smaller the error on the test samples; with too few, better leave it."),
+            by_count,
             (Rule(Text("所选", "chosen"), p.held_out),),
         ),
     )  # fmt: skip
@@ -404,13 +421,13 @@ def _explain(p: Softmax, values: Sequence[float], scatter: tuple[float, float], 
             f"At the rate {p.lr:g} networks diverged, and their logits are no longer finite: nothing to compare. Try a smaller rate.",
         )
     found = Text(
-        f"T = 1 时平均置信度 {confident:.1f}%，准确率 {accuracy:.1f}%；除以 T（平均 {fitted:.2f}）后平均置信度 {cooled:.1f}%，ECE 从 {before:.1f}% 变为 {after:.1f}%，没有一个预测的名次改变。",
-        f"At T = 1 the mean confidence is {confident:.1f} %, the accuracy {accuracy:.1f} %; divided by T ({fitted:.2f} on average) it becomes {cooled:.1f} %, and ECE goes from {before:.1f} % to {after:.1f} %. No prediction changes its rank. ",
+        f"T = 1 时平均置信度 {confident:.1f}%，准确率 {accuracy:.1f}%；除以 T（平均 {fitted:.2f}）后平均置信度 {cooled:.1f}%，ECE 从 {before:.1f}% 变为 {after:.1f}%，预测的类别没有一个改变。",
+        f"At T = 1 the mean confidence is {confident:.1f} %, the accuracy {accuracy:.1f} %; divided by T ({fitted:.2f} on average) it becomes {cooled:.1f} %, and ECE goes from {before:.1f} % to {after:.1f} %. No prediction changes. ",
     )
     if status == "not_at_this_scale" and scatter[1] / scatter[0] > 4:
         why = Text(
-            f"只有 {held_out} 个留出样本时，T 只由寥寥几个预测决定，在不同网络上从 {scatter[0]:.2g} 到 {scatter[1]:.2g}；要是恰好全对，损失就把 T 一直推到下界。最后一张图给出要多少样本才划算。",
-            f"With {held_out} held-out samples T hangs on a handful of predictions: it ranges from {scatter[0]:.2g} to {scatter[1]:.2g}, and where all of them happen to be right, the loss drives T down to its bound. The last chart shows how many are needed. ",
+            f"{held_out} 个留出样本定不住 T：它只由寥寥几个预测决定，在不同网络上从 {scatter[0]:.2g} 到 {scatter[1]:.2g}；要是恰好全对，损失就把 T 一直推到下界。多少样本才划算，看最后一张图。",
+            f"With {held_out} held-out samples T hangs on a handful of predictions: it ranges from {scatter[0]:.2g} to {scatter[1]:.2g}, and where all of them happen to be right, the loss drives T down to its bound. The last chart shows how many it takes. ",
         )
     elif status == "not_at_this_scale" and share > 100 * MARGIN:
         why = Text(
@@ -424,12 +441,12 @@ def _explain(p: Softmax, values: Sequence[float], scatter: tuple[float, float], 
         )
     elif status == "not_at_this_scale":
         why = Text(
-            f"没有多少可去掉的：{'权重衰减压住了 logit，' if p.weight_decay else ''}置信度本来就接近准确率。ECE 也到不了 0：每格样本有限，完美校准的网络在同样多的样本上也会测到 {floor:.1f}%。",
-            f"There was little to remove: {'weight decay keeps the logits small, and ' if p.weight_decay else ''}confidence was close to accuracy from the start. Nor can ECE reach 0: with so few samples in a bin a perfectly calibrated network would show {floor:.1f} %. ",
+            f"这并不意外，没有多少可去掉的：{'权重衰减压住了 logit，' if p.weight_decay else ''}置信度本来就接近准确率。ECE 也到不了 0：每格样本有限，完美校准的网络在同样多的样本上也会测到 {floor:.1f}%。",
+            f"This is no surprise, as there was little to remove: {'weight decay keeps the logits small, and ' if p.weight_decay else ''}confidence was close to accuracy from the start. Nor can ECE reach 0: with so few samples in a bin a perfectly calibrated network would show {floor:.1f} %. ",
         )
     elif fitted > 1 and trained >= 90:
         why = Text(
-            f"训练样本已分对 {trained:.3g}%，在它们上面损失主要靠放大 logit 继续下降，置信度越来越高，测试准确率却跟不上；T > 1 把多出来的幅度除掉。剩下的 {after:.1f}% 里，完美校准的网络也会测到 {floor:.1f}%，因为每格样本有限。",
+            f"训练样本已分对 {trained:.3g}%，损失在它们上面主要靠放大 logit 继续下降：置信度越来越高，测试准确率却跟不上；T > 1 把多出来的幅度除掉。剩下的 {after:.1f}% 里，完美校准的网络也会测到 {floor:.1f}%，因为每格样本有限。",
             f"The networks are right on {trained:.3g} % of their training samples: there the loss goes on falling by larger logits, confidence rises, and test accuracy does not follow. A T above 1 divides that excess out. "
             f"Of the {after:.1f} % left, a perfectly calibrated network would show {floor:.1f} % too, as the bins hold few samples. ",
         )
@@ -443,7 +460,7 @@ def _explain(p: Softmax, values: Sequence[float], scatter: tuple[float, float], 
             f"这里的网络反而不够自信（{'权重衰减压住了 logit' if p.weight_decay else '训练太短，logit 还小'}）：T < 1 把 logit 放大回来。完美校准的网络也会测到 {floor:.1f}%。",
             f"These networks are under-confident ({'weight decay keeps the logits small' if p.weight_decay else 'too little training, the logits are still small'}): a T below 1 makes the logits larger. A perfectly calibrated network would show {floor:.1f} %. ",
         )
-    scaled = Text("论文用的是 CIFAR-100 上的 110 层残差网络，这里是两个隐藏层的小网络。", "The paper has a residual network of 110 layers on CIFAR-100, here networks have two hidden layers.")  # fmt: skip
+    scaled = Text("论文用的是 CIFAR-100 上的 110 层残差网络，这里是两个隐藏层的小网络。", "The paper has a residual network of 110 layers on CIFAR-100; the networks here have two hidden layers.")  # fmt: skip
     return found + why + scaled
 
 
@@ -544,7 +561,7 @@ def code(p: Softmax) -> str:
 DEMO = Demo(
     topic="losses",
     title=Text("sigmoid、softmax 与温度", "Sigmoid, softmax and temperature"),
-    question=Text("sigmoid 和 softmax 有什么区别，softmax 的概率能信吗？", "How do sigmoid and softmax differ, and can a softmax probability be trusted?"),
+    question=Text("sigmoid 和 softmax 有什么区别，softmax 的概率可信吗？", "How do sigmoid and softmax differ, and can a softmax probability be trusted?"),
     look_for=Text(
         "公式：看概率怎样随温度从独热变到均匀，两类时曲线是否与虚线重合。校准：看可靠性图上的点离对角线多远，除以 T 之后又怎样。",
         "Formulas: how the probabilities go from one-hot to uniform, and whether two classes follow the dashed line. Calibration: how far the points of the "

@@ -9,7 +9,6 @@ Every image is moved by up to `shift` pixels at random. The digits are centred, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -44,12 +43,12 @@ SCRATCH = Text("从头训练", "from scratch")
 
 @dataclass(frozen=True)
 class Transfer(Parameters):
-    samples: int = integer(100, 10, 600, step=10, label=Text("目标样本数", "Target samples"), help=Text("新类别一共有多少张训练图。", "Training images of the new classes, all together."))  # fmt: skip
+    samples: int = integer(100, 10, 600, step=10, label=Text("目标样本数", "Target samples"), help=Text("新类别一共有多少张训练图。", "Training images of all new classes together."))  # fmt: skip
     lr: float = real(0.03, 0.001, 1, log=True, label=Text("目标任务的学习率", "Learning rate on the target"), help=Text("SGD，动量 0.9；微调和从头训练都用它。", "SGD with momentum 0.9; for fine-tuning and from scratch alike."))  # fmt: skip
     turns: int = integer(4, 1, 4, label=Text("源图的朝向数", "Source orientations"), help=Text("每个源数字在每个朝向上算一类：4 个朝向就有 20 个源类别。自己的表格不旋转。", "A source digit in each orientation counts as a class: 4 make 20 source classes. A table of your own is not turned."))  # fmt: skip
     pre_steps: int = integer(600, 0, 1200, step=100, label=Text("预训练步数", "Pre-training steps"), help=Text("0 就是没有预训练：复制来的只是随机权重。", "With 0 nothing is pre-trained, and what is copied is random."))  # fmt: skip
-    depth: int = integer(3, 1, 4, label=Text("隐藏层数", "Hidden layers"), help=Text("可以复制 1 … 这么多层；输出层总是新的。", "From 1 to so many can be copied; the output layer is always new."))  # fmt: skip
-    shift: int = integer(1, 0, 2, label=Text("随机平移（像素）", "Random shift (pixels)"), help=Text("每张图随机平移至多这么多；自己的表格不平移。", "Each image is moved by up to so much; a table of your own is not."))  # fmt: skip
+    depth: int = integer(3, 1, 4, label=Text("隐藏层数", "Hidden layers"), help=Text("可以复制 1 层到全部隐藏层；输出层总是新的。", "From one to all of them can be copied; the output layer is always new."))  # fmt: skip
+    shift: int = integer(1, 0, 2, label=Text("随机平移（像素）", "Random shift (pixels)"), help=Text("每张图随机平移，至多这么多像素；自己的表格不平移。", "Each image is moved by up to this much; a table of your own is not."))  # fmt: skip
     steps: int = integer(160, 20, 600, step=20, advanced=True, label=Text("目标任务的步数", "Steps on the target"), help=Text("每步 32 张图。", "Each of 32 images."))  # fmt: skip
     width: int = integer(48, 8, 96, step=8, advanced=True, label=Text("隐藏层宽度", "Width"), help=Text("每个隐藏层的单元数。", "Units in each hidden layer."))  # fmt: skip
     seeds: int = integer(12, 5, 16, advanced=True, label=Text("种子数", "Seeds"), help=Text("每个种子有自己的类别划分和初始权重。", "Each has its own split of the classes and initial weights."))  # fmt: skip
@@ -187,13 +186,12 @@ def run(p: Transfer, device: torch.device, generator: torch.Generator) -> Iterat
     tasks = _Tasks(p, device, generator)
     source = StackedMLP((tasks.features, *[p.width] * p.depth, tasks.half * tasks.turns), range(p.seeds), generator, device=device)
     optimizer, share = SGD(source, [PRE_RATE] * p.seeds, momentum=0.9), p.pre_steps / (p.pre_steps + 4 * p.steps)
-    loss = math.nan
     for step in range(1, p.pre_steps + 1):
         losses, gradients = source.gradients(*tasks.source_batch())
         optimizer.step(gradients, 1 - 0.9 * step / p.pre_steps)
         if pace.due(step / p.pre_steps):
-            loss, view.filters = float(losses.mean()), _filters(p, source)
-            status = Text(f"在源类别上预训练，第 {step}/{p.pre_steps} 步，损失 {loss:.2g}", f"Pre-training on the source classes, step {step}/{p.pre_steps}, loss {loss:.2g}")  # fmt: skip
+            view.filters = _filters(p, source)
+            status = Text(f"在源类别上预训练，第 {step}/{p.pre_steps} 步，损失 {losses.mean():.2g}", f"Pre-training on the source classes, step {step}/{p.pre_steps}, loss {losses.mean():.2g}")  # fmt: skip
             yield Snapshot(share * step / p.pre_steps, status, _charts(p, view))
     view.filters = _filters(p, source)
     target, pace = _Target(p, tasks, source, generator), Pace()
@@ -225,6 +223,7 @@ def gains(p: Transfer, accuracies: Tensor) -> dict[str, Tensor]:
 
 
 def _charts(p: Transfer, view: _View) -> tuple[Chart, ...]:
+    reach = 80 if p.lr > 0.1 else 40  # where nothing but frozen layers survives, they are far ahead
     lines, curves = [Line(SCRATCH, "baseline", [0, p.depth], [0, 0])], []
     told = Text("还没有开始训练目标任务。", "Training on the target has not begun.")
     if view.looks:
@@ -245,12 +244,12 @@ def _charts(p: Transfer, view: _View) -> tuple[Chart, ...]:
     charts: list[Chart] = [
         LineChart(
             Text("复制或固定前 n 层，比从头训练好多少", "Taking over the first n layers: gain over training from scratch"), Axis(Text("前 n 层", "first n layers"), names=tuple(same(str(n)) for n in range(p.depth + 1))),
-            Axis(Text("准确率之差（百分点）", "difference in accuracy (points)"), low=-40, high=40), tuple(lines), told,
+            Axis(Text("准确率之差（百分点）", "difference in accuracy (points)"), low=-reach, high=reach), tuple(lines), told,
         ),
         LineChart(
             Text("目标任务的训练过程（对 n 平均）", "Training on the target (mean over n)"), Axis(Text("步数", "step"), low=0, high=p.steps),
             Axis(Text("测试准确率（%）", "test accuracy (%)"), low=0, high=100), tuple(curves),
-            Text("测试准确率：" + "，".join(f"{line.name.zh} {tuple(line.y)[-1]:.0f}%" for line in curves), "Test accuracy: " + ", ".join(f"{line.name.en} {tuple(line.y)[-1]:.0f} %" for line in curves)) if curves else told,
+            Text("测试准确率：" + "，".join(f"{line.name.zh} {tuple(line.y)[-1]:.0f}%" for line in curves) + "。", "Test accuracy: " + ", ".join(f"{line.name.en} {tuple(line.y)[-1]:.0f} %" for line in curves) + ".") if curves else told,
         ),
     ]  # fmt: skip
     if view.filters is not None:
@@ -305,26 +304,26 @@ def _explain(p: Transfer, gain: dict[str, float], scratch: float, kept: float, h
     """`gain` over training from scratch in points: tuned, and the first (f1, r1) and all (fd, rd) layers frozen; `kept`: best accuracy of frozen copies."""
     if scratch < 140 / half:
         return Text(
-            f"学习率 {p.lr:g} 下，从头训练只有 {scratch:.0f}%（乱猜是 {100 / half:.0f}%）：第一步迈得太大，ReLU 单元大片死去（发散的网络按 0% 计），微调过的副本也一样（相差 {gain['tuned']:+.1f} 个百分点），预训练的特征几步之内就没了。"
+            f"学习率 {p.lr:g} 下，从头训练只有 {scratch:.0f}%（乱猜是 {100 / half:.0f}%）：头几步迈得太大，大批 ReLU 单元死亡（发散的网络按 0% 计），微调的副本也一样（相差 {gain['tuned']:+.1f} 个百分点），预训练的特征几步之内就没了。"
             f"冻结的层没有被碰过，其中最好的一种还有 {kept:.0f}%。所以微调要用比预训练小得多的学习率，或者先冻结、只训练新的输出层。",
-            f"At the rate {p.lr:g} training from scratch ends at {scratch:.0f} % (guessing: {100 / half:.0f} %): the first steps are so large that ReLU units die in masses (networks that diverge count as 0 %), and so it goes with fine-tuned copies "
+            f"At the rate {p.lr:g} training from scratch ends at {scratch:.0f} % (guessing: {100 / half:.0f} %): the first steps are so large that most ReLU units die (networks that diverge count as 0 %). Fine-tuned copies fare no better "
             f"({gain['tuned']:+.1f} points): what was pre-trained is gone within a few steps. Frozen layers were not touched; the best of them still reach {kept:.0f} %. "
             "Hence fine-tune at a much smaller rate than pre-training, or freeze first and train the new output layer alone.",
         )
     found = Text(
-        f"微调过的副本比从头训练平均{'高' if gain['tuned'] >= 0 else '低'} {abs(gain['tuned']):.1f} 个百分点。冻结第 1 层：复制来的 {gain['f1']:+.1f}，随机的 {gain['r1']:+.1f}"
+        f"微调的副本比从头训练平均{'高' if gain['tuned'] >= 0 else '低'} {abs(gain['tuned']):.1f} 个百分点。冻结第 1 层：复制来的 {gain['f1']:+.1f}，随机的 {gain['r1']:+.1f}"
         + (f"；冻结全部 {p.depth} 层：{gain['fd']:+.1f} 对 {gain['rd']:+.1f}。" if p.depth > 1 else "。"),
         f"Fine-tuned copies are {abs(gain['tuned']):.1f} points {'better' if gain['tuned'] >= 0 else 'worse'} than training from scratch on average. First layer frozen: {gain['f1']:+.1f} if copied, {gain['r1']:+.1f} if random"
         + (f"; all {p.depth} frozen: {gain['fd']:+.1f} against {gain['rd']:+.1f}. " if p.depth > 1 else ". "),
     )
     if not p.pre_steps:
-        why = Text("没有预训练，复制来的就是另一组随机权重，所以没有什么可迁移。", "Nothing was pre-trained: what is copied are other random weights, and there is nothing to transfer. ")  # fmt: skip
+        why = Text("没有预训练，复制来的不过是另一组随机权重，没有什么可迁移。", "Nothing was pre-trained: what is copied is another set of random weights, and there is nothing to transfer. ")  # fmt: skip
     elif status != "not_at_this_scale":
         drop = gain["fd"] < gain["f1"] - 2
         why = Text(
-            f"笔画出现在不同位置时仍是同一笔画，这一点对所有类别都成立；源网络从许多图里学到了它，{p.samples} 张目标图教不会。"
+            f"笔画换个位置仍是同一笔画，这对所有类别都成立；源网络从许多图里学到了这一点，只靠 {p.samples} 张目标图学不会。"
             + ("越靠上的层越贴着源类别，冻结它们就有损失；让它们一起学，损失就补回来了。" if drop else "样本这么少，连上层的特征也比自己学的好；样本多了，冻结上层就会有损失（换“目标样本充足”看看）。"),
-            f"A stroke is the same stroke in another place, and that holds for all classes; the source network has learnt it from many images, which {p.samples} target images cannot teach. "
+            f"A stroke is the same stroke in another place, and that holds for all classes; the source network has learnt this from many images, and {p.samples} target images are too few to teach it. "
             + ("Higher layers fit the source classes, so freezing them costs; letting them learn makes up for it. " if drop else "With so few samples even high-level features beat those learnt from scratch; with more, freezing them costs (see the preset with plenty). "),
         )  # fmt: skip
     elif gain["tuned"] > PUBLISHED:
@@ -335,8 +334,8 @@ def _explain(p: Transfer, gain: dict[str, float], scratch: float, kept: float, h
     elif scratch > 75 or gain["fd"] < -2:
         tied = gain["fd"] < -2
         why = Text(
-            f"{p.samples} 张目标图足以让从头训练自己学到有用的特征，起点就不再重要" + ("；冻结上层反而是束缚，它们贴着源类别。" if tied else "。"),
-            f"{p.samples} target images are enough for training from scratch to find features of its own, and the start no longer matters" + ("; freezing the higher layers even ties its hands, as they fit the source classes. " if tied else ". "),
+            f"{p.samples} 张目标图足以让从头训练自己学到有用的特征，起点就不那么重要了" + ("；冻结上层反而成了束缚，因为它们贴着源类别。" if tied else "。"),
+            f"{p.samples} target images are enough for training from scratch to find features of its own, and the start hardly matters any more" + ("; freezing the higher layers even ties its hands, as they fit the source classes. " if tied else ". "),
         )  # fmt: skip
     else:
         why = Text(
@@ -448,10 +447,10 @@ def code(p: Transfer) -> str:
 DEMO = Demo(
     topic="architectures",
     title=Text("迁移：复制前 n 层", "Transfer: copying the first n layers"),
-    question=Text("预训练的哪几层可以搬到新任务，冻结还是微调？", "Which pre-trained layers can be moved to a new task, and should they be frozen?"),
+    question=Text("预训练网络的哪几层可以搬到新任务？冻结还是微调？", "Which pre-trained layers can be moved to a new task, and should they be frozen or fine-tuned?"),
     look_for=Text(
         "看三条线随 n 怎样分开：复制的层比随机的层好多少，冻结与微调差在哪里。再看预训练时第一层的图案怎样出现。",
-        "How the three lines part as n grows: what copied layers are worth beyond random ones, and where freezing falls behind. While pre-training, watch patterns appear in the first layer.",
+        "See how the three lines part as n grows: what copied layers are worth beyond random ones, and where freezing falls behind. During pre-training, watch patterns appear in the first layer.",
     ),
     scaled_down=Text(
         "五个源类别、五个目标类别的 8×8 数字，随机平移一个像素，小的全连接网络；论文是 ImageNet 的两个 500 类和 8 层卷积网络。",

@@ -30,6 +30,7 @@ RATES = {"sgd": (1e-3, 0.3), "adam": (2e-4, 0.06)}  # ends of the grid: from far
 COUNT = 10  # learning rates in the grid
 BEST = 1.0  # percentage points of test error: rates this close to the best count as good
 BAD = 5.0  # and rates this far above it as bad
+FLOOR = 0.3  # percent: the lowest test error that the chart, which is logarithmic, can tell from 0
 STILL, WILD = 1e-6, 1.0  # ratios are kept between these; what is not a number counts as WILD
 
 
@@ -40,8 +41,8 @@ class UpdateRatio(Parameters):
         help=Text("比值用参数的真实变化来算。", "The ratio is that of the actual change."),
     )  # fmt: skip
     rate: float = real(
-        0.03, 1e-4, 10, log=True, label=Text("学习率", "Learning rate"), help=Text("第一张图画的这一个。", "The one in the first chart.")
-    )
+        0.03, 1e-4, 10, log=True, label=Text("学习率", "Learning rate"), help=Text("第一张图画的就是它。", "The one that the first chart shows.")
+    )  # fmt: skip
     scale: float = real(
         1,
         0.05,
@@ -51,8 +52,8 @@ class UpdateRatio(Parameters):
         help=Text("1 就是 He 初始化。", "1 is He's initialisation."),
     )
     batch: int = integer(32, 1, 64, label=Text("批大小", "Batch size"), help=Text("每步的样本数。", "Samples in a step."))
-    steps: int = integer(600, 50, 800, step=50, label=Text("训练步数", "Training steps"), help=Text("训练预算。", "The budget."))
-    hidden: int = integer(2, 1, 4, advanced=True, label=Text("隐藏层数", "Hidden layers"), help=Text("ReLU 层。", "Of ReLU."))
+    steps: int = integer(600, 50, 800, step=50, label=Text("训练步数", "Training steps"), help=Text("训练预算。", "The training budget."))
+    hidden: int = integer(2, 1, 4, advanced=True, label=Text("隐藏层数", "Hidden layers"), help=Text("都用 ReLU。", "With ReLU."))
     width: int = integer(32, 4, 48, advanced=True, label=Text("每层单元数", "Units a layer"), help=Text("隐藏层的宽度。", "Hidden width."))
     runs: int = integer(
         5, 5, 8, advanced=True, label=Text("重复次数", "Repetitions"), help=Text("不同的权重和批次。", "Different weights and batches.")
@@ -153,13 +154,11 @@ def _layer_chart(p: UpdateRatio, log: Log) -> LineChart:
         chosen = thinned(steps, 50)
         rows = torch.cat([torch.stack(log.weights)[:, :, -p.runs :], torch.stack(log.biases)[:, None, -p.runs :]], 1).double().log()
         smooth = torch.stack([rows[max(0, i - 9) : i + 1].mean(0) for i in chosen]).exp()  # (points, layers + 1, runs)
-        for layer in range(smooth.shape[1]):
-            bias = layer == smooth.shape[1] - 1
-            name, role = (
-                (Text("偏置", "biases"), "warning") if bias else (Text(f"第 {layer + 1} 层", f"layer {layer + 1}"), LAYER_ROLES[layer])
-            )
+        names = [Text(f"第 {layer} 层", f"layer {layer}") for layer in range(1, smooth.shape[1])]
+        roles: tuple[Role, ...] = (*LAYER_ROLES[: len(names)], "warning")
+        for layer, name in enumerate([*names, Text("偏置", "biases")]):
             mean, low, high = mean_and_band(smooth[:, layer].T.tolist(), log=True)
-            lines.append(Line(name, role, [i + 1 for i in chosen], mean, low, high))  # type: ignore[arg-type]
+            lines.append(Line(name, roles[layer], [i + 1 for i in chosen], mean, low, high))
             told.append(Text(f"{name.zh} {mean[-1]:.2g}", f"{name.en} {mean[-1]:.2g}"))
     return LineChart(
         Text(f"学习率 {p.rate:g}：各层的更新量 ÷ 权重", f"Rate {p.rate:g}: update ÷ weight by layer"), Axis(Text("步数", "step"), low=0, high=p.steps),
@@ -175,8 +174,9 @@ def _sweep_charts(p: UpdateRatio, log: Log) -> tuple[LineChart, LineChart]:
     if log.checkpoints:
         steps = log.checkpoints[-1]
         errors, ratios = log.errors[-1].view(-1, p.runs), log.mean_ratios(steps, p.runs)
-        x, y = ratios.log().mean(1).exp().tolist(), errors.mean(1).tolist()
+        x, y = ratios.log().mean(1).exp().tolist(), errors.mean(1).clamp_min(FLOOR).tolist()
         good = good_rates(errors)
+        ends = min(x[i] for i in good), max(x[i] for i in good)
         sweep = [
             Line(Text("小 → 大学习率", "slow → fast rate"), "first", x[:COUNT], y[:COUNT], style="dots+line"),
             Line(Text("最好的", "good rates"), "third", [x[i] for i in good], [y[i] for i in good], style="dots"),
@@ -186,20 +186,20 @@ def _sweep_charts(p: UpdateRatio, log: Log) -> tuple[LineChart, LineChart]:
         means, lows, highs = zip(*(ratio_interval(best) for best in bests), strict=True)
         budgets.append(Line(Text("最好的比值", "best ratio"), "third", log.checkpoints, means, lows, highs, style="dots+line"))
         said = [
-            Text(f"{steps} 步后，最好的学习率平均比值为 {x[good[0]]:.2g} 到 {x[good[-1]]:.2g}。", f"After {steps} steps the good rates have mean ratios from {x[good[0]]:.2g} to {x[good[-1]]:.2g}."),
+            Text(f"{steps} 步后，最好的学习率平均比值为 {ends[0]:.2g} 到 {ends[1]:.2g}。", f"After {steps} steps the good rates have mean ratios from {ends[0]:.2g} to {ends[1]:.2g}."),
             Text(f"只训练 {log.checkpoints[0]} 步时最好的比值是 {means[0]:.2g}，{steps} 步时是 {means[-1]:.2g}。", f"With {log.checkpoints[0]} steps the best ratio is {means[0]:.2g}, with {steps} it is {means[-1]:.2g}."),
         ]  # fmt: skip
-    ends = [min(25, p.steps), p.steps]
+    span = [min(25, p.steps), p.steps]
     dashed = (
-        Line(same("1e-3"), "theory", ends, [RULE, RULE]),
-        Line(Text("1 ÷ 步数", "1 ÷ steps"), "baseline", ends, [1 / end for end in ends]),
+        Line(same("1e-3"), "theory", span, [RULE, RULE]),
+        Line(Text("1 ÷ 步数", "1 ÷ steps"), "baseline", span, [1 / steps for steps in span]),
     )
     ratio = Axis(Text("平均比值（对数）", "mean ratio (log)"), log=True, low=1e-5, high=1)
     return (
-        LineChart(Text("测试错误率与比值", "Test error against ratio"), ratio, Axis(Text("测试错误率（%）", "test error (%)"), low=0, high=100),
+        LineChart(Text("测试错误率与比值", "Test error against ratio"), ratio, Axis(Text("测试错误率（%，对数）", "test error (%, log)"), log=True, low=FLOOR, high=100),
                   tuple(sweep), said[0], (Rule(same("1e-3"), RULE),)),
         LineChart(Text("最好的比值与训练长度", "Best ratio against length of training"),
-                  Axis(Text("训练步数（对数）", "training steps (log)"), log=True, low=ends[0], high=ends[1]), ratio, (*budgets, *dashed), said[1]),
+                  Axis(Text("训练步数（对数）", "training steps (log)"), log=True, low=span[0], high=span[1]), ratio, (*budgets, *dashed), said[1]),
     )  # fmt: skip
 
 
@@ -246,7 +246,7 @@ def judge(
     fooled = [rates[i] for i in range(COUNT) if lowest <= levels[i] <= highest and float(means[i]) > float(means.min()) + BAD]
     figures = (
         Figure(
-            Text(f"最好的学习率的平均比值（95 %：{low:.2g} … {high:.2g}）", f"Mean ratio of the good rates (95 %: {low:.2g} … {high:.2g})"),
+            Text(f"最好的学习率的平均比值（95%：{low:.2g} … {high:.2g}）", f"Mean ratio of the good rates (95 %: {low:.2g} … {high:.2g})"),
             mean,
         ),
         Figure(Text("最好的学习率中比值最小的", "Lowest ratio among the good rates"), ends[0]),
@@ -277,17 +277,17 @@ def _explain(
         )
     steps, early = budgets[0][0], ratio_interval(budgets[0][1])[0]
     found = Text(
-        f"测试错误率离最低不超过 {BEST:g} 个百分点的学习率是 {rates[0]:.2g} 到 {rates[1]:.2g}，它们的平均比值为 {ends[0]:.2g} 到 {ends[1]:.2g}，几何平均 {mean:.2g}，是 1e-3 的 {mean / RULE:.2g} 倍。",
+        f"测试错误率与最低值相差不超过 {BEST:g} 个百分点的学习率是 {rates[0]:.2g} 到 {rates[1]:.2g}，它们的平均比值为 {ends[0]:.2g} 到 {ends[1]:.2g}，几何平均 {mean:.2g}，是 1e-3 的 {mean / RULE:.2g} 倍。",
         f"Rates from {rates[0]:.2g} to {rates[1]:.2g} come within {BEST:g} point of the lowest test error; their mean ratios run from {ends[0]:.2g} to {ends[1]:.2g}, with a geometric mean of "
         f"{mean:.2g}, {mean / RULE:.2g} times 1e-3. ",
     )
     budget = Text(
-        f"这个数与预算有关：比值 × 步数 ≈ {mean * p.steps:.2g}，即各步的移动加起来与权重相比的倍数；只训练 {steps} 步时最好的比值是 {early:.2g}。照此推算，1e-3 在这里适合约 {round(mean * p.steps / RULE, -2):.0f} 步，它不是普适常数。",
-        f"It depends on the budget: ratio × steps is about {mean * p.steps:.2g}, that many times the weights' own size add up over the run, and with {steps} steps the best ratio is {early:.2g}. "
+        f"这个数与预算有关：比值 × 步数 ≈ {mean * p.steps:.2g}，即各步的更新量加起来约为权重的 {mean * p.steps:.2g} 倍；只训练 {steps} 步时最好的比值是 {early:.2g}。照此推算，1e-3 在这里适合约 {round(mean * p.steps / RULE, -2):.0f} 步，它并不是普适常数。",
+        f"It depends on the budget: ratio × steps is about {mean * p.steps:.2g}, so the updates of a run add up to that many times the weights' own size; with {steps} steps the best ratio is {early:.2g}. "
         f"By that, 1e-3 would suit about {round(mean * p.steps / RULE, -2):.0f} steps here; it is no constant of nature. ",
     )
     blind = Text(
-        f"偏置从 0 开始，比值偏大（平均 {bias:.2g}），不适合看。",
+        f"偏置从 0 开始，比值偏大（平均 {bias:.2g}），不能拿来判断。",
         f"Biases start at 0 and have inflated ratios (mean {bias:.2g}): do not judge by them. ",
     )
     if bias < 1.5 * mean:
@@ -300,17 +300,17 @@ def _explain(
         )
     if p.optimizer == "adam":
         blind = Text(
-            "Adam 每步约走 η，不管梯度多大，所以起点的比值约为 η ÷ 权重的均方根，量不出梯度的毛病。" + blind.zh,
+            "Adam 每步约走 η，不管梯度多大，所以起点的比值约为 η ÷ 权重的均方根，看不出梯度有没有问题。" + blind.zh,
             "Adam moves by about η whatever the gradient, so at the start the ratio is about η ÷ the weights' root mean square and cannot show faulty gradients. "
             + blind.en,
         )
-    shown = ", ".join(f"{rate:.2g}" for rate in fooled[:3])
+    shown = [f"{rate:.2g}" for rate in fooled[:3]]
     trap = Text(
-        f"比值接近 1e-3 也不等于学得好：学习率 {shown} 等的平均比值与 1e-3 相差不到 √10 倍，错误率却比最低的高 {BAD:g} 个百分点以上。",
-        f"Nor does a ratio near 1e-3 mean that all is well: with learning rates such as {shown} it is within √10 of 1e-3, and the error more than {BAD:g} points above the lowest.",
+        f"比值接近 1e-3 也不等于学得好：例如学习率 {'、'.join(shown)} 的平均比值与 1e-3 相差不到 √10 倍，错误率却比最低的高 {BAD:g} 个百分点以上。",
+        f"Nor does a ratio near 1e-3 mean that all is well: at learning rates such as {', '.join(shown)} it is within a factor of √10 of 1e-3, and yet the error is more than {BAD:g} points above the lowest.",
     )
     if not fooled:
-        trap = Text("比值只是路标：最后看的还是验证误差。", "The ratio is a signpost; the validation error decides.")
+        trap = Text("比值只是路标，最后还得看验证误差。", "The ratio is a signpost; the validation error decides.")
     return found + budget + blind + trap
 
 
@@ -318,7 +318,7 @@ def _explain(
 
 
 def predict(p: UpdateRatio) -> Prediction:
-    name = Text("SGD", "SGD") if p.optimizer == "sgd" else same("Adam")
+    name = same("SGD") if p.optimizer == "sgd" else same("Adam")
     return Prediction(
         Text(
             f"{name.zh}，{p.steps} 步，批大小 {p.batch}，初始权重为 He 的 {p.scale:g} 倍。学得最好的学习率，更新量 ÷ 权重的平均值是多少？",

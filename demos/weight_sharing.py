@@ -41,7 +41,7 @@ class Sharing(Parameters):
     )  # fmt: skip
     stride: str = choice(
         "1", {"1": same("1"), "2": same("2"), "4": same("4")}, modes=LAYER, label=Text("步幅", "Stride"),
-        help=Text("每隔几个像素算一个输出。", "One output for so many pixels."),
+        help=Text("每隔几个像素算一个输出。", "One output every so many pixels."),
     )  # fmt: skip
     shift: int = integer(
         15, 1, 16, modes=LAYER, label=Text("最远平移（像素）", "Slide up to (pixels)"),
@@ -92,7 +92,7 @@ PRESETS = {
     ),
     "stride": Preset(
         Text("步幅 2", "Stride 2"),
-        Text("每隔一个像素才算一个输出：一半的平移对不上。", "One output for two pixels: half of the shifts no longer fit."),
+        Text("每隔一个像素才算一个输出：一半的平移对不上。", "One output for every two pixels: half of the shifts no longer fit."),
         {"task": "layer", "stride": "2"},
         "limits",
     ),
@@ -304,7 +304,7 @@ def _draw(p: Sharing, shift: int, layers: Sequence[_Layer], x: Tensor, before: S
 
 
 def _pictures(p: Sharing, shift: int, pixels: Sequence[object], zero: Sequence[bool]) -> ImageGrid:
-    labels = [Text(f"输入，右移 {shift}", f"input, moved by {shift}"), *(Text(f"{name.zh}的图", f"{name.en}: map") for name in NAMES)]
+    labels = [Text(f"输入，右移 {shift}", f"input, +{shift} px"), *(Text(f"{name.zh}的图", f"{name.en}: map") for name in NAMES)]
     labels += [Text(f"卷积核 {p.kernel}×{p.kernel}", f"kernel {p.kernel}×{p.kernel}")]
     labels += [Text(f"{name.zh}：差", f"{name.en}: difference") for name in NAMES]
     said = [Text("为零", "zero") if exact else Text("不为零", "not zero") for exact in zero]
@@ -312,7 +312,7 @@ def _pictures(p: Sharing, shift: int, pixels: Sequence[object], zero: Sequence[b
         Text("数字滑动，图跟着滑吗？（差 = 新图 − 移动后的旧图）", "The digit slides: does the map slide along? (difference = new map − old map moved)"),
         tuple(Image(label, picture) for label, picture in zip(labels, pixels, strict=True)),
         Text(
-            f"数字右移 {shift} 像素。新图减去跟着移动的旧图，差在卷积{said[0].zh}，在局部连接{said[1].zh}，在全连接{said[2].zh}。",
+            f"数字右移 {shift} 像素。新图减去跟着移动的旧图：卷积的差{said[0].zh}，局部连接的差{said[1].zh}，全连接的差{said[2].zh}。",
             f"The digit has moved by {shift} pixels. New map less old map moved along: {said[0].en} for the convolution, {said[1].en} for the locally connected, {said[2].en} for the dense layer.",
         ),
         low=-1, high=1, diverging=True, columns=4,
@@ -400,7 +400,7 @@ def _explain_layer(p: Sharing, errors: Tensor, zero: Sequence[bool], inside: flo
     if p.stride != "1" and exact < tried:
         parts.append(
             Text(
-                f"步幅 {p.stride} 只保留每 {p.stride} 个像素中的一个输出。平移若不是 {p.stride} 的倍数，图就该移动几分之一格，这做不到：取最接近的整格，误差仍达 {worst:.2f}。",
+                f"步幅 {p.stride} 只保留每 {p.stride} 个像素中的一个输出。平移若不是 {p.stride} 的倍数，特征图就该移动几分之一格，这做不到：取最接近的整格，误差仍达 {worst:.2f}。",
                 f"A stride of {p.stride} keeps one output in {p.stride}. A shift that is no multiple of {p.stride} would move the map by a fraction of a place, which cannot be: "
                 f"with the nearest whole place the error is still up to {worst:.2f}.",
             )
@@ -532,7 +532,7 @@ def _accuracy_chart(p: Sharing, accuracy: Tensor) -> LineChart:
             f"居中时：卷积 {a:.0f}%，局部连接 {b:.0f}%，全连接 {c:.0f}%；右移 4 像素时：{d:.0f}%，{e:.0f}%，{f:.0f}%。",
             f"Centred: convolution {a:.0f} %, locally connected {b:.0f} %, dense {c:.0f} %; moved right by 4: {d:.0f} %, {e:.0f} %, {f:.0f} %.",
         )
-    ends = sorted({-p.train_shift, p.train_shift})
+    ends = sorted({-p.train_shift, p.train_shift} - {SHIFTS[0], SHIFTS[-1]})  # at the edges of the frame there is nothing to mark off
     return LineChart(
         Text("测试准确率与测试时的平移", "Test accuracy against the shift in testing"),
         Axis(Text("测试数字的平移（像素）", "shift of the test digits (pixels)"), low=-4, high=4),
@@ -566,10 +566,10 @@ def _judge_training(p: Sharing, accuracy: Tensor, sizes: Sequence[int]) -> tuple
     tested = accuracy[:, 4 - p.test_shift : 5 + p.test_shift].mean(1)  # (kind, K)
     gain, low, high = interval((tested[0] - tested[1]).tolist())
     points = Text("个百分点", "percentage points")
-    measured = Figure(Text("卷积比局部连接多对", "Convolution ahead of locally connected"), gain, (high - low) / 2, points)
+    measured = Figure(Text("卷积的准确率比局部连接高", "Convolution ahead of locally connected"), gain, (high - low) / 2, points)
     figures = [
         measured,
-        Figure(Text("卷积比全连接多对", "Convolution ahead of dense"), *mean_and_spread((tested[0] - tested[2]).tolist()), points),
+        Figure(Text("卷积的准确率比全连接高", "Convolution ahead of dense"), *mean_and_spread((tested[0] - tested[2]).tolist()), points),
     ]
     for name, values, centred, size in zip(NAMES, tested, accuracy[:, 4], sizes, strict=True):
         figures.append(Figure(Text(f"准确率：{name.zh}", f"Accuracy: {name.en}"), *mean_and_spread(values.tolist()), "%"))
@@ -617,10 +617,17 @@ def _explain_training(p: Sharing, accuracy: Tensor, tested: Tensor, gain: float)
             f"After flatten the classifier has weights of its own for each place, so equivariance does not become invariance: from −4 to 4 the convolution's accuracy varies by up to {swing:.1f} points.",
         )
     )
+    centred = (
+        Text(
+            "那时训练图也平移过，差距自然小得多；这里", "there training images were shifted too, so the gap was far smaller; here there is "
+        )
+        if p.train_shift < p.test_shift
+        else same("")
+    )
     other = (
         Text(
-            "与 1989 年不同：只有一个隐藏层，数字为 8×8，用 Adam 训练；三种网络特征图一样多，不共享的参数就多得多，而当年的 Net-3 与 Net-4 参数相近。",
-            "Unlike 1989: one hidden layer, digits of 8×8 pixels, Adam; all networks have equally many maps, so those without sharing have far more parameters, while Net-3 and Net-4 had about equally many.",
+            f"与 1989 年不同：{centred.zh}只有一个隐藏层，数字为 8×8，用 Adam 训练；三种网络特征图一样多，不共享的参数就多得多，而当年的 Net-3 与 Net-4 参数相近。",
+            f"Unlike 1989: {centred.en}one hidden layer, digits of 8×8 pixels, Adam; all networks have equally many maps, so those without sharing have far more parameters, while Net-3 and Net-4 had about equally many.",
         )
         if p.train_shift or p.test_shift
         else Text(
@@ -630,7 +637,7 @@ def _explain_training(p: Sharing, accuracy: Tensor, tested: Tensor, gain: float)
     )
     place = _place(p.test_shift)
     return Text(
-        f"测试数字{place.zh}：卷积 {conv:.1f}%，局部连接 {local:.1f}%，全连接 {dense:.1f}%，共享{'多对' if gain > 0 else '少对'} {abs(gain):.1f} 个百分点。{why.zh}{head.zh}{other.zh}",
+        f"测试数字{place.zh}：卷积 {conv:.1f}%，局部连接 {local:.1f}%，全连接 {dense:.1f}%；共享使准确率{'提高' if gain > 0 else '降低'} {abs(gain):.1f} 个百分点。{why.zh}{head.zh}{other.zh}",
         f"Test digits {place.en}: convolution {conv:.1f} %, locally connected {local:.1f} %, dense {dense:.1f} %; sharing {'gains' if gain > 0 else 'loses'} {abs(gain):.1f} points. "
         f"{why.en} {head.en} {other.en}",
     )
@@ -650,8 +657,8 @@ def _explain_gain(p: Sharing, helps: bool) -> Text:
         )
         forgets = forgets if p.head == "pool" else same("")
         return Text(
-            f"数字从不移动时，每个位置只需认自己那块笔画：不共享的核可以各司其职，笔画在哪里也有助于分辨类别。{forgets.zh}",
-            f"Where digits never move, each place need only know its own bit of stroke: unshared kernels can specialise, and where a stroke is helps to tell the class.{forgets.en}",
+            f"数字从不移动时，每个位置只需认得自己那一块笔画：不共享的核可以各司其职，笔画在哪里也有助于分辨类别。{forgets.zh}",
+            f"Where digits never move, each place need only know its own piece of the strokes: unshared kernels can specialise, and where a stroke is helps to tell the class.{forgets.en}",
         )
     if not helps and p.head == "flatten":
         return Text(
@@ -807,7 +814,7 @@ DEMO = Demo(
     question=Text("同一个卷积核扫遍全图，换来了什么？", "One kernel for the whole image: what does it buy?"),
     look_for=Text(
         "看数字滑动时，卷积的特征图原样跟着滑，另两种层的图却变了样；卷积与局部连接的连接一样多，参数却少得多。训练之后，看谁的准确率经得起平移。",
-        "As the digit slides, see the convolution's map slide along unchanged while those of the other two layers turn into something else; it has as many connections as the locally connected layer, and far fewer weights. After training, see whose accuracy stands a shift.",
+        "As the digit slides, see the convolution's map slide along unchanged while those of the other two layers turn into something else; it has as many connections as the locally connected layer, and far fewer weights. After training, see whose accuracy survives a shift.",
     ),
     scaled_down=Text(
         "用 8×16 长条上的 8×8 数字和一个隐藏层，代替 1989 年 16×16 的邮编数字和三个隐藏层，以及后来论文里的 ImageNet 与人脸。",
