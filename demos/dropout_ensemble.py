@@ -24,7 +24,7 @@ from demos.core.parameters import Parameters, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import SGD, StackedMLP
 from demos.core.statistics import mean_and_band, mean_and_spread
-from demos.core.text import Text
+from demos.core.text import Text, same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,12 +40,12 @@ class Dropout(Parameters):
     task: str = mode_choice(
         "ensemble",
         {
-            "ensemble": Text("平均多个稀疏网络", "average thinned networks"),
+            "ensemble": Text("平均多个子网络", "average thinned networks"),
             "train-test": Text("测试时开着 Dropout", "dropout left on at test time"),
             "data": Text("换训练样本数", "vary the training samples"),
         },
         label=Text("实验", "Experiment"),
-        help=Text("从哪一面看 Dropout。", "Which side of dropout is looked at."),
+        help=Text("从哪个角度看 Dropout。", "Which side of dropout is looked at."),
     )
     p: float = real(
         0.5, 0, 0.95, step=0.05, label=Text("丢弃概率 p", "Drop probability p"),
@@ -60,7 +60,7 @@ class Dropout(Parameters):
     )
     largest_k: int = integer(
         100, 10, 200, step=10, label=Text("最多平均几个网络", "Largest k"),
-        help=Text("测试时最多平均多少个稀疏网络。", "How many thinned networks are averaged at most."),
+        help=Text("测试时最多平均多少个子网络。", "How many thinned networks are averaged at most."),
     )  # fmt: skip
     steps: int = integer(
         300, 50, 1000, step=50, label=Text("训练步数", "Training steps"), help=Text("每步 50 张图。", "Each step takes 50 images.")
@@ -71,7 +71,7 @@ class Dropout(Parameters):
     )  # fmt: skip
     layers: int = integer(
         2, 1, 2, advanced=True, label=Text("隐藏层数", "Hidden layers"),
-        help=Text("只有一层时，eval() 恰好是所有稀疏网络的归一化几何平均。", "With one, eval() is exactly the normalised geometric mean of all thinned networks."),
+        help=Text("只有一层时，eval() 恰好是所有子网络的归一化几何平均。", "With one, eval() is exactly the normalised geometric mean of all thinned networks."),
     )  # fmt: skip
     seeds: int = integer(
         10, 5, 12, advanced=True, label=Text("种子数", "Seeds"),
@@ -83,7 +83,7 @@ class Dropout(Parameters):
 PRESETS = {
     "ensemble": Preset(
         Text("平均与缩放", "Averaging"),
-        Text("教科书的 p = 0.5，100 张训练图：平均 k 个稀疏网络，何时追上一次 eval()？", "The textbook's p = 0.5 on 100 digits: when do k thinned networks match one eval() pass?"),
+        Text("教科书的 p = 0.5，100 张训练图：平均多少个子网络，才追得上一次 eval()？", "The textbook's p = 0.5 on 100 digits: when do k thinned networks match one eval() pass?"),
         {"task": "ensemble"},
         "textbook",
     ),
@@ -115,12 +115,13 @@ SRIVASTAVA = Source(
     "https://jmlr.org/papers/v15/srivastava14a.html",
 )
 
-THINNED = Text("平均 k 个稀疏网络", "k thinned networks averaged")
-EVAL = Text("eval()（权重缩放）", "eval() (weight scaling)")
-ENSEMBLE = Text("k 个独立训练的普通网络", "ensemble of k plain networks")
+THINNED = Text("平均 k 个子网络", "k thinned networks")
+EVAL = same("eval()")
+ENSEMBLE = Text("k 个独立网络", "k plain networks")
 PLAIN = Text("单个普通网络", "one plain network")
-UNSCALED = Text("不丢弃也不缩放", "nothing dropped, nothing scaled")
+UNSCALED = Text("忘了缩放", "scaling forgotten")
 ERROR = Text("测试错误率（%）", "Test error (%)")
+POINTS = Text("个百分点", "percentage points")
 DIVERGED = Text(
     "p = {p}、学习率 {lr} 时有网络发散，没有可比的结果：保留下来的激活要除以 1−p，p 越大步子越要小。",
     "At p = {p} and a learning rate of {lr} networks diverged, so there is nothing to compare: kept activations are divided by 1−p, and the larger p, the smaller the rate must be.",
@@ -246,10 +247,10 @@ def _charts_by_k(p: Dropout, curves: _Curves) -> tuple[LineChart, LineChart]:
     return (
         LineChart(
             Text("测试错误率", "Test error"), x, Axis(ERROR, low=0, high=_frame(p)), tuple(lines[0]),
-            Text("错误率随平均的稀疏网络个数 k 变化，旁边是一次 eval() 的水平线。", "Error against the number k of thinned networks averaged, beside the level of one eval() pass."),
+            Text("错误率随平均的子网络个数 k 变化，旁边是一次 eval() 的水平线。", "Error against the number k of thinned networks averaged, beside the level of one eval() pass."),
         ),
         LineChart(
-            Text("测试负对数似然", "Test negative log-likelihood"), x, Axis(NLL, low=0, high=_frame(p) / 20), tuple(lines[1]),
+            Text("测试负对数似然", "Test negative log-likelihood"), x, Axis(NLL, low=0, high=_frame(p) / (10 if p.task == "train-test" else 20)), tuple(lines[1]),
             Text("负对数似然随 k 变化：它惩罚自信的错误，越低越好。", "NLL against k: it punishes confident mistakes; lower is better."),
         ),
     )  # fmt: skip
@@ -328,7 +329,7 @@ def _run_ensemble(p: Dropout, device: torch.device, generator: torch.Generator) 
         if pace.due():
             so_far = [k for k in ks if k <= len(draws)]
             curves.put("thinned", so_far, score_averages(draws, range(len(draws)), so_far, y))
-            yield show(0.6 + 0.3 * len(draws) / (2 * p.largest_k), f"抽到第 {len(draws)} 个稀疏网络", f"thinned network {len(draws)} drawn")
+            yield show(0.6 + 0.3 * len(draws) / (2 * p.largest_k), f"抽到第 {len(draws)} 个子网络", f"thinned network {len(draws)} drawn")
     errors: list[Tensor] = []  # of averages in other orders, each (S, ks)
     nlls: list[Tensor] = []
     while len(errors) < ORDERS:
@@ -385,23 +386,23 @@ def _explain_ensemble(
         return DIVERGED.format(p=f"{p.p:g}", lr=f"{p.lr:g}")
     if p.p == 0:
         return Text(
-            "p = 0 时没有掩码，每个“稀疏”网络都是同一个网络，一次就等于 eval()。",
+            "p = 0 时没有掩码，每个“子网络”都是完整的网络，一次就等于 eval()。",
             "At p = 0 nothing is masked: every “thinned” network is the same one, and one equals eval().",
         )
     nll = {name: mean_and_spread(y[:, -1].tolist())[0] for name, (_, y) in curves.nll.items()}
     lowest = min(nll, key=lambda name: nll[name])
     zh = (
-        f"“追上”指平均错误率高出 eval() 不到一个标准差（换一批掩码时的波动）；这里只有 500 张测试图，标准差约 {deviation:.2f} 个百分点，门槛比论文的 10000 张宽，k 就小。对种子取几何平均，95% 区间是 {interval}。"
-        + f"k = {k} 时平均仍比 eval() 高 {excess} 个百分点。"
-        + (f"{missed}/{p.seeds} 个种子到 k = {p.largest_k} 还没追上，按 {p.largest_k} 计，所以这是下限。" if missed else "")
-        + f"负对数似然最低的是“{LOOKS[lowest][0].zh}”：稀疏网络平均 {nll['thinned']:.3g}，eval() {nll['eval']:.3g}，{MEMBERS} 个独立网络 {nll['ensemble']:.3g}，"
+        f"“追上”指平均后的错误率高出 eval() 不到一个标准差（换一批掩码时的波动）。这里只有 500 张测试图，标准差约 {deviation:.2f} 个百分点，比论文（10000 张）的门槛宽，k 因此偏小。k 是各种子的几何平均，95% 区间 {interval}。"
+        + f"k = {k} 时，平均后的错误率减去 eval() 的，得 {excess} 个百分点。"
+        + (f"{p.seeds} 个种子里有 {missed} 个到 k = {p.largest_k} 还没追上，按 {p.largest_k} 计，所以 k 只是下限。" if missed else "")
+        + f"负对数似然最低的是“{LOOKS[lowest][0].zh}”：子网络平均 {nll['thinned']:.3g}，eval() {nll['eval']:.3g}，{MEMBERS} 个独立网络 {nll['ensemble']:.3g}，"
         + f"单个普通网络 {nll['plain']:.3g} nat（Lakshminarayanan 等 2017，表 1：Boston 回归上 MC-dropout 2.46，独立集成 2.41）。"
     )
     en = (
-        f"“Matches” means less than one standard deviation (between sets of masks) above eval()'s error; with only 500 test digits that is about {deviation:.2f} points, a wider gate than with the paper's 10,000, so k is smaller. It is the geometric mean over seeds, with the 95 % interval {interval}. "
-        + f"At k = {k} the average is still {excess} points above eval(). "
+        f"“Matches” means less than one standard deviation (between sets of masks) above eval()'s error; with only 500 test digits that is about {deviation:.2f} points, a looser test than with the paper's 10,000, so k tends to be smaller. It is a geometric mean over seeds, with the 95 % interval {interval}. "
+        + f"At k = {k} the error of the average minus that of eval() is {excess} points. "
         + (
-            f"{missed} of {p.seeds} seeds did not get there by k = {p.largest_k} and count as {p.largest_k}, so this is a lower bound. "
+            f"Of {p.seeds} seeds, {missed} had not caught up by k = {p.largest_k} and counted as {p.largest_k}, so k is a lower bound. "
             if missed
             else ""
         )
@@ -419,8 +420,8 @@ def _figures(curves: _Curves, part: str, unit: str, *names: str) -> Iterator[Fig
         label = LOOKS[name][0]
         ends = (0, -1) if name == "thinned" else (-1,)
         for end in ends:
-            at = f", k = {x[end]:g}" if name in ("thinned", "ensemble") else ""
-            yield Figure(Text(f"{kind.zh}：{label.zh}{at}", f"{kind.en}: {label.en}{at}"), *mean_and_spread(y[:, end].tolist()), unit)
+            at = Text(f"，k = {x[end]:g}", f", k = {x[end]:g}") if name in ("thinned", "ensemble") else Text("", "")
+            yield Figure(Text(f"{kind.zh}：{label.zh}", f"{kind.en}: {label.en}") + at, *mean_and_spread(y[:, end].tolist()), unit)
 
 
 def _plus_minus(value: float, spread: float | None) -> str:
@@ -501,7 +502,7 @@ def _deviation_chart(p: Dropout, ks: Sequence[int], away: dict[str, list[Tensor]
         Axis(Text("平均的掩码个数 k（个，对数轴）", "Masks averaged, k (count, log)"), log=True, low=1, high=p.largest_k),
         Axis(Text("相对偏差（%，对数轴）", "Relative deviation (%, log)"), log=True, low=1, high=1000),
         tuple(lines),
-        Text("线性网络按 1/√k 一直趋近 eval()；ReLU 网络的第二层不是线性的，会停在一个偏差上。", "The linear network nears eval() as 1/√k; the ReLU network's second layer is not linear and stops at a bias."),
+        Text("线性网络按 1/√k 一直趋近 eval()；ReLU 网络的第二层不是线性的，最后总剩下一点偏差。", "The linear network nears eval() as 1/√k; the second layer of the ReLU network is not linear, so a bias remains."),
     )  # fmt: skip
 
 
@@ -514,7 +515,7 @@ def _judge_train_test(p: Dropout, curves: _Curves, ks: list[int], away: dict[str
     status: Status = "reproduced" if not diverged and added - (spread or 0) > 0 else "not_at_this_scale"
     ratio = math.inf if diverged else float(single.mean() / scaled.mean().clamp_min(1e-9))
     answer = "same" if ratio < 1.1 else "half" if ratio < 1.5 else "double" if ratio < 3 else "more"
-    measured = Figure(Text("一个掩码多出的错误率", "Error that one mask adds"), added, spread, "%")
+    measured = Figure(Text("一个掩码多出的错误率", "Error that one mask adds"), added, spread, POINTS)
     deviations = {name: mean_and_spread((100 * away[name][-1]).tolist()) for name in ("linear", "relu")}
     theory = 100 * float(away["alone"][0].mean()) / p.largest_k**0.5
     theory = theory if math.isfinite(theory) else math.inf
@@ -527,7 +528,7 @@ def _judge_train_test(p: Dropout, curves: _Curves, ks: list[int], away: dict[str
         Figure(Text(f"ReLU 网络的偏差，k = {ks[-1]}", f"ReLU network's deviation, k = {ks[-1]}"), *deviations["relu"], "%"),
     )
     published = Text(
-        "MNIST 上要平均约 50 个稀疏网络才与权重缩放一样好，所以单独一个更差（图 11）。",
+        "MNIST 上要平均约 50 个子网络才与权重缩放一样好，所以单独一个更差（图 11）。",
         "On MNIST about 50 thinned networks must be averaged to be as good as weight scaling, so a single one is worse (Fig. 11).",
     )
     nll = {name: mean_and_spread(y[:, -1].tolist())[0] for name, (_, y) in curves.nll.items()}
@@ -545,22 +546,22 @@ def _explain_train_test(p: Dropout, diverged: bool, linear: float, theory: float
         )
     relu_zh, relu_en = (
         (
-            "只有一层隐藏层时，掩码之后全是线性的，ReLU 网络同样没有偏差",
+            "只有一个隐藏层时，掩码之后全是线性的，ReLU 网络同样没有偏差",
             "with one hidden layer all is linear after the mask, so the ReLU network has no bias either",
         )
         if p.layers == 1
         else (
-            "ReLU 网络第二层的均值不等于均值的 ReLU，多出来的是偏差",
+            "ReLU 网络的第二层里，ReLU 的均值不等于均值的 ReLU，多出来的就是偏差",
             "in the ReLU network's second layer the mean of ReLU is not ReLU of the mean; what remains is bias",
         )
     )
     return Text(
-        f"单个掩码随机丢掉 {p.p:.0%} 的单元，预测因此又差又抖。平均 {p.largest_k} 个掩码后，线性网络的输出离 eval() {linear:.3g}%（理论 {theory:.3g}%，趋于 0），"
-        f"ReLU 网络 {relu:.3g}%：{relu_zh}。不用 1/(1−p) 的旧写法若在测试时忘了缩放，每层激活都大了 {1 / (1 - p.p):.3g} 倍，"
-        f"过分自信：负对数似然是 {nll['unscaled']:.3g}，eval() 是 {nll['eval']:.3g} nat。",
-        f"One mask drops {p.p:.0%} of the units at random, which makes predictions worse and noisy. Averaged over {p.largest_k} masks the linear network's output is {linear:.3g} % from eval()'s "
-        f"(theory {theory:.3g} %, going to 0), the ReLU network's {relu:.3g} %: {relu_en}. The older form without 1/(1−p), if the scaling is forgotten at test time, has every layer's activations "
-        f"{1 / (1 - p.p):.3g} times too large and is overconfident: NLL {nll['unscaled']:.3g} against {nll['eval']:.3g} nats with eval().",
+        f"单个掩码随机丢掉 {100 * p.p:.3g}% 的单元，预测因此又差又抖。平均 {p.largest_k} 个掩码后，线性网络的输出与 eval() 相差 {linear:.3g}%（理论值 {theory:.3g}%，k 越大越接近 0），"
+        f"ReLU 网络相差 {relu:.3g}%：{relu_zh}。训练时不除以 1−p 的旧写法，若在测试时忘了缩放，每层激活都变成 {1 / (1 - p.p):.3g} 倍，"
+        f"预测过度自信：负对数似然 {nll['unscaled']:.3g} nat，eval() 是 {nll['eval']:.3g} nat。",
+        f"One mask drops {100 * p.p:.3g} % of the units at random, which makes predictions worse and noisy. Averaged over {p.largest_k} masks the linear network's output is {linear:.3g} % away from eval()'s "
+        f"(theory {theory:.3g} %, nearing 0 as k grows), the ReLU network's {relu:.3g} %: {relu_en}. In the older form, which does not divide by 1−p in training, forgetting to scale at test time "
+        f"makes every layer's activations {1 / (1 - p.p):.3g} times too large and the network overconfident: NLL {nll['unscaled']:.3g} against {nll['eval']:.3g} nats with eval().",
     )
 
 
@@ -637,9 +638,10 @@ def _judge_data(p: Dropout, errors: dict[str, Tensor], sizes: list[int]) -> tupl
     declines = not diverged and decline - (spread or 0) > 0
     status: Status = "not_at_this_scale" if not declines else "reproduced" if helps_few else "same_direction"
     answer = {(True, False): "few", (True, True): "both", (False, True): "many", (False, False): "never"}[helps_few, helps_many]
-    measured = Figure(Text("好处缩小了多少", "How much the gain declines"), decline, spread, "%")
+    measured = Figure(Text("好处缩小了多少", "How much the gain declines"), decline, spread, POINTS)
     gains = [
-        Figure(Text(f"好处，{size} 张", f"gain, {size} digits"), *mean_and_spread(gain[:, i].tolist()), "%") for i, size in enumerate(sizes)
+        Figure(Text(f"好处，{size} 张", f"gain, {size} digits"), *mean_and_spread(gain[:, i].tolist()), POINTS)
+        for i, size in enumerate(sizes)
     ]
     finals = [
         Figure(Text(f"错误率，{size} 张，{zh}", f"error, {size} digits, {en}"), *mean_and_spread(errors[name][:, i].tolist()), "%")
@@ -667,17 +669,23 @@ def _judge_data(p: Dropout, errors: dict[str, Tensor], sizes: list[int]) -> tupl
 
 
 def _explain_data(p: Dropout, reach: str, few: str, many: str, answer: str, best: int, smallest: int) -> Text:
+    tiny = Text("看不出防过拟合的好处，只看得到代价", "nothing is seen of the gain, only the price")
+    if p.width * (1 - p.p) < 16:
+        tiny = Text(
+            "容量不够，只有代价、没有好处，所以谈不上好处缩小；论文里每层有上千个单元，这里不能复现本在意料之中",
+            "that is too few, so there is only a price and no gain that could decline; the paper's layers have a thousand units, and a different result is to be expected here",
+        )
     why = {
         "few": Text(
             "样本少时网络会过拟合，Dropout 防的就是它；样本多了没有多少过拟合可防，丢弃的代价（容量变小、训练变慢）就显出来了。",
             "With few digits the network overfits, which is what dropout prevents; with many there is little left to prevent, and its price shows: less capacity, slower training.",
         ),
         "never": Text(
-            f"宽 {p.width}、p = {p.p:g} 时每层平均只留 {p.width * (1 - p.p):.3g} 个单元：看不出防过拟合的好处，只看得到代价。",
-            f"At width {p.width} and p = {p.p:g} a layer keeps {p.width * (1 - p.p):.3g} units on average: nothing is seen of the gain, only the price.",
+            f"宽 {p.width}、p = {p.p:g} 时每层平均只留 {p.width * (1 - p.p):.3g} 个单元：{tiny.zh}。",
+            f"At width {p.width} and p = {p.p:g} a layer keeps {p.width * (1 - p.p):.3g} units on average: {tiny.en}.",
         ),
         "both": Text("在这个范围里样本还不够多，好处没有消失。", "Within this range there are still too few digits for the gain to vanish."),
-        "many": Text("样本太少时稀疏网络学不会，多了才有帮助。", "With too few digits thinned networks do not learn; with more, dropout helps."),
+        "many": Text("样本太少时子网络学不会，多了才有帮助。", "With too few digits thinned networks do not learn; with more, dropout helps."),
     }[answer]  # fmt: skip
     peak = Text(f"好处最大的是 {best} 张。", f"The gain was largest with {best} digits. ")
     if answer == "never":
@@ -688,7 +696,7 @@ def _explain_data(p: Dropout, reach: str, few: str, many: str, answer: str, best
             f"The gain was largest with the fewest, {best}; the paper's rise before that is not seen here. ",
         )
     return Text(
-        f"{reach} 张训练图时 Dropout 使错误率降低 {few} 个百分点，{p.samples} 张时 {many}（负数是变差）。{peak.zh}{why.zh}两边都只训练 {p.steps} 步。",
+        f"{reach} 张训练图时，Dropout 使错误率降低 {few} 个百分点；{p.samples} 张时是 {many}（负数表示变差）。{peak.zh}{why.zh}两边都只训练 {p.steps} 步。",
         f"With {reach} training digits dropout lowers the error by {few} percentage points, with {p.samples} by {many} (negative: it hurts). {peak.en}{why.en} Both sides took {p.steps} steps.",
     )
 
@@ -707,7 +715,7 @@ def run(parameters: Dropout, device: torch.device, generator: torch.Generator) -
 def predict(parameters: Dropout) -> Prediction:
     if parameters.task == "ensemble":
         return Prediction(
-            Text("平均多少个稀疏网络，才能和一次 eval() 一样好？", "How many thinned networks must be averaged to match one eval() pass?"),
+            Text("平均多少个子网络，才能和一次 eval() 一样好？", "How many thinned networks must be averaged to match one eval() pass?"),
             {
                 "one": Text("1–2 个", "1–2"), "few": Text("3–9 个", "3–9"), "tens": Text("10–39 个", "10–39"),
                 "many": Text("40 个以上，或追不上", "40 or more, or it never does"),
@@ -722,10 +730,10 @@ def predict(parameters: Dropout) -> Prediction:
             },
         )  # fmt: skip
     return Prediction(
-        Text(f"训练样本加到 {parameters.samples} 张，Dropout 还能明显降低错误率吗？", f"With up to {parameters.samples} training digits, when does dropout clearly lower the error?"),
+        Text(f"训练样本一直加到 {parameters.samples} 张，Dropout 在什么时候能明显降低错误率？", f"With up to {parameters.samples} training digits, when does dropout clearly lower the error?"),
         {
             "few": Text("只在样本少时", "only with few digits"), "both": Text("样本多少都能", "with few and with many"),
-            "many": Text("只在样本多时", "only with many"), "never": Text("多少都不能", "with neither"),
+            "many": Text("只在样本多时", "only with many"), "never": Text("都不能", "with neither"),
         },
     )  # fmt: skip
 
@@ -803,8 +811,8 @@ DEMO = Demo(
         "Dropout 是什么，为什么有用，训练和测试有什么区别？", "What is dropout, why does it work, and how do training and testing differ?"
     ),
     look_for=Text(
-        "单独一个稀疏网络（k = 1）比 eval() 差多少，平均到多少个才追上？再看负对数似然：独立训练的几个网络和它比谁更低？",
-        "How much worse than eval() is a single thinned network (k = 1), and how many must be averaged to catch up? Then look at the NLL: is it lower for a few independently trained networks?",
+        "单独一个子网络（k = 1，即丢掉一部分单元后的网络）比 eval() 差多少，平均多少个才追上？再看负对数似然（NLL）：换成几个独立训练的网络，会不会更低？",
+        "How much worse than eval() is a single thinned network (k = 1: some units dropped), and how many must be averaged to catch up? Then look at the negative log-likelihood (NLL): is it lower for a few independently trained networks?",
     ),
     scaled_down=Text(
         "论文用 MNIST 的 6 万张图和上千单元的层；这里用 8×8 的真实手写数字、几十个单元的层和 500 张测试图。",
