@@ -21,7 +21,7 @@ from demos.core.parameters import Parameters, integer, mode_choice, real
 from demos.core.scripts import digits_or_own
 from demos.core.stacked import SGD, StackedMLP, error_rate
 from demos.core.statistics import interval, mean_and_band, mean_and_spread
-from demos.core.text import Text
+from demos.core.text import Text, same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ class Rate(Parameters):
     )
     kept: int = integer(
         20, 5, 40, label=Text("平均保留的单元数 (1−p)·n", "Units kept (1−p)·n"), modes=("sweep", "limits"),
-        help=Text("另一条曲线的宽度随 p 增大，使平均工作的单元数不变。", "For the second curve the width grows with p, so that as many units are on."),
+        help=Text("另一条曲线的宽度随 p 增大，使平均保留的单元数不变。", "For the second curve the width grows with p, so that as many units are on."),
     )  # fmt: skip
     p: float = real(
         0.8, 0.5, 0.95, step=0.05, label=Text("误写的 p", "p by mistake"), modes=("input",),
@@ -192,17 +192,20 @@ def charts(p: Rate, results: Results, pictures: Tensor) -> tuple[Chart, ...]:
     shown = sorted({0.0, round(1 - p.p, 4), p.p} if p.task == "input" else {0.0, 0.5, 0.9})
     roles: tuple[Role, ...] = ("baseline", "first", "second")
     past = [[results.history[i][drops.index(drop)] for i in range(len(results.history))] for drop in shown]
-    told = ", ".join(f"p = {drop:g}: " + (f"{float(rows[-1].mean()):.3g}" if rows else "–") for drop, rows in zip(shown, past, strict=True))
+    told = [(f"{drop:g}", f"{float(rows[-1].mean()):.3g}" if rows else "–") for drop, rows in zip(shown, past, strict=True)]
     history = LineChart(
         Text("训练过程中的测试错误率", "Test error while training"), Axis(Text("训练步数", "training steps"), low=0, high=p.steps), error,
-        tuple(_line(Text(f"p = {drop:g}", f"p = {drop:g}"), role, results.steps, torch.stack(rows) if rows else torch.empty(0, 1)) for drop, role, rows in zip(shown, roles, past, strict=True)),
-        Text(f"宽度 {p.width} 时的测试错误率，目前 {told}（%）。", f"Test error at width {p.width}; at present {told} (%)."),
+        tuple(_line(same(f"p = {drop:g}"), role, results.steps, torch.stack(rows) if rows else torch.empty(0, 1)) for drop, role, rows in zip(shown, roles, past, strict=True)),
+        Text(
+            f"宽度 {p.width} 时的测试错误率（%），目前：{'，'.join(f'p = {drop} 为 {error}' for drop, error in told)}。",
+            f"Test error in % at width {p.width}; at present {', '.join(f'{error} at p = {drop}' for drop, error in told)}.",
+        ),
     )  # fmt: skip
     if p.task != "input" or p.data:
         return curve, history
-    names = [Text(f"Dropout({drop:g})", f"Dropout({drop:g})") for drop in (round(1 - p.p, 4), p.p)]
+    names = [same(f"p = {drop:g}") for drop in (round(1 - p.p, 4), p.p)]
     images = tuple(Image(name, picture.view(8, 8)) for name, row in zip(names, pictures, strict=True) for picture in row)
-    seen = Text(f"同样的数字，丢掉 {100 * (1 - p.p):.3g}% 或 {100 * p.p:.3g}% 的像素；丢掉的取均值（中间色）。", f"The same digits with {100 * (1 - p.p):.3g} % or {100 * p.p:.3g} % of the pixels dropped; these are at their mean (the neutral colour).")  # fmt: skip
+    seen = Text(f"同样的数字，丢掉 {100 * (1 - p.p):.3g}% 或 {100 * p.p:.3g}% 的像素；丢掉的像素取均值（中间色）。", f"The same digits with {100 * (1 - p.p):.3g} % or {100 * p.p:.3g} % of the pixels dropped; those are set to their mean (the neutral colour).")  # fmt: skip
     return curve, ImageGrid(Text("网络看到的输入", "What the network sees"), images, seen, columns=SHOWN, diverging=True), history
 
 
@@ -214,7 +217,7 @@ def _line(name: Text, role: Role, x: Sequence[float], y: Tensor) -> Line:
 
 def error_frame(p: Rate) -> float:
     """The error up to which the charts reach, fixed beforehand so that nothing jumps; nothing is computed from it."""
-    return 100.0 if p.data or p.width < 30 or p.samples < 60 else 40.0 if p.samples < 300 else 20.0
+    return 100.0 if p.data or p.width < 30 or p.samples < 60 else 40.0 if p.samples < 300 else 25.0
 
 
 # ---- run -------------------------------------------------------------------------------------------------------------
@@ -361,9 +364,9 @@ def _explain_sweep(p: Rate, results: Results, shape: Shape) -> Text:
     seen = Text("两端都翘起来", "both ends rise") if low > 0 else Text("不用 Dropout 的一端几乎不翘", "the end without dropout hardly rises") if high > 0 else Text("不用 Dropout 反而最好", "no dropout at all is better")  # fmt: skip
     return Text(
         f"保留 0.8 … 0.4（p = 0.2 … 0.6）的测试错误率是 {' / '.join(f'{level:.3g}' for level in levels)}%。p = 0.9 时升到 {most:.3g}%，训练错误率也有 {under:.3g}%：平均只剩 {0.1 * p.width:.2g} 个单元工作，欠拟合。"
-        f"让宽度随 p 增大、平均保留 {p.kept} 个单元，p = 0.9 是 {wide:.3g}%。不用 Dropout 是 {none:.3g}%，比平台高 {gain:.2g}（95% 区间 {low:+.2g} … {high:+.2g}）个百分点：{seen.zh}。"
-        "论文用 3 层 2048 个单元和 6 万张图，训练久得多。在平台上不必细调 p。",
-        f"For keep 0.8 … 0.4 (p = 0.2 … 0.6) the test error is {' / '.join(f'{level:.3g}' for level in levels)} %. At p = 0.9 it is {most:.3g} %, and the training error {under:.3g} %: on average only {0.1 * p.width:.2g} units are "
+        f"若宽度随 p 增大、始终平均保留 {p.kept} 个单元，p = 0.9 时是 {wide:.3g}%。不用 Dropout 时是 {none:.3g}%，比平台高 {gain:.2g}（95% 区间 {low:+.2g} … {high:+.2g}）个百分点：{seen.zh}。"
+        "论文用 3 层 2048 个单元和 6 万张图，训练也久得多。落在平台里，p 就不必细调。",
+        f"With keep 0.8 … 0.4 (p = 0.2 … 0.6) the test error is {' / '.join(f'{level:.3g}' for level in levels)} %. At p = 0.9 it is {most:.3g} %, and the training error {under:.3g} %: on average only {0.1 * p.width:.2g} units are "
         f"on, which under-fits. With a width that grows with p, so that {p.kept} units stay on, p = 0.9 gives {wide:.3g} %. Without dropout it is {none:.3g} %, {gain:.2g} points (95 % interval {low:+.2g} … {high:+.2g}) above the "
         f"flat part: {seen.en}. The paper has 3 layers of 2048 units, 60,000 images and far longer training. Within the flat part p needs no fine tuning.",
     )  # fmt: skip
@@ -374,13 +377,13 @@ def _explain_trap(p: Rate, results: Results, shape: Shape) -> Text:
     errors = [_at(p, part, drop) for drop in (p.p, meant) for part in (results.train, results.test)]
     worse = errors[1] > errors[3]
     return Text(
-        f"论文的 p 是保留概率，nn.Dropout(p) 的 p 是丢弃概率。写成 nn.Dropout({p.p:g})，每步丢掉 {100 * p.p:.3g}% 的输入：训练错误率 {errors[0]:.3g}%，测试 {errors[1]:.3g}%；本意 nn.Dropout({meant:g}) 是 {errors[2]:.3g}% 和 {errors[3]:.3g}%。"
+        f"论文的 p 是保留概率，nn.Dropout(p) 的 p 是丢弃概率。写成 nn.Dropout({p.p:g})，每步丢掉 {100 * p.p:.3g}% 的输入：训练错误率 {errors[0]:.3g}%，测试错误率 {errors[1]:.3g}%；本意是 nn.Dropout({meant:g})，对应 {errors[2]:.3g}% 和 {errors[3]:.3g}%。"
         + (f"输入一旦丢掉就找不回来，而且留下的要放大 {1 / (1 - p.p):.3g} 倍，噪声很大。" if worse else "这次误写没有造成损失：样本很少时，很强的噪声也可能有用。")
-        + "隐藏层的 0.5 两种读法恰好相同，所以这个错误常常没被发现。",
+        + "隐藏层常用的 0.5 两种读法恰好一样，所以这个错误常常没人发现。",
         f"The paper's p is the probability to keep, that of nn.Dropout(p) the probability to drop. nn.Dropout({p.p:g}) drops {100 * p.p:.3g} % of the inputs at each step: {errors[0]:.3g} % training error and {errors[1]:.3g} % in the test; "
         f"nn.Dropout({meant:g}), which was meant, gives {errors[2]:.3g} % and {errors[3]:.3g} %. "
         + (f"What is dropped at the input cannot be recovered, and the rest is scaled up {1 / (1 - p.p):.3g} times: a lot of noise. " if worse else "This time the mistake cost nothing: on few samples even strong noise can be of use. ")
-        + "For hidden layers 0.5 reads the same either way, which is why this mistake often goes unnoticed.",
+        + "The usual 0.5 for hidden layers means the same either way, which is why this mistake often goes unnoticed.",
     )  # fmt: skip
 
 
@@ -389,23 +392,23 @@ def _explain_limits(p: Rate, results: Results, shape: Shape) -> Text:
     none, half, wide = _at(p, results.test, 0.0), _at(p, results.test, 0.5), _at(p, results.wider, 0.5)
     gap, under, best = none - _at(p, results.train, 0.0), _at(p, results.train, 0.5), rates(p)[int(results.test.mean(1).argmin())]
     found = Text(
-        f"不用 Dropout 的测试错误率是 {none:.3g}%，p = 0.5 是 {half:.3g}%（训练 {under:.3g}%）；保留 0.4–0.8 平均{'降低' if gain > 0 else '反而升高'} {abs(gain):.2g} 个百分点（改进的 95% 区间 {low:+.2g} … {high:+.2g}），最低的是 p = {best:g}。",
+        f"不用 Dropout 的测试错误率是 {none:.3g}%，p = 0.5 是 {half:.3g}%（训练 {under:.3g}%）；保留 0.4–0.8 平均{'降低' if gain > 0 else '反而升高'} {abs(gain):.2g} 个百分点（降幅的 95% 区间 {low:+.2g} … {high:+.2g}），最低的是 p = {best:g}。",
         f"Without dropout the test error is {none:.3g} %, at p = 0.5 {half:.3g} % ({under:.3g} % in training); keep 0.4 to 0.8 {'gains' if gain > 0 else 'loses'} {abs(gain):.2g} points on average (95 % interval of the gain {low:+.2g} … {high:+.2g}), "
         f"and p = {best:g} is the lowest. ",
     )  # fmt: skip
     why = Text(
         f"泛化差距有 {gap:.3g} 个百分点，但掩码的噪声没有换来更好的测试错误率。" if gain < 0.5 else "这里仍然过拟合，Dropout 还有用。",
-        f"The gap is {gap:.3g} points, but the masks' noise does not buy a better test error." if gain < 0.5 else "It still overfits here, and dropout is of use.",
+        f"The generalisation gap is {gap:.3g} points, but the masks' noise does not buy a better test error." if gain < 0.5 else "It still overfits here, and dropout is of use.",
     )  # fmt: skip
     if gain < 0.5 and p.width < 30:
         why = Text(
-            f"p = 0.5 时平均只有 {p.width / 2:g} 个单元工作，容量不够。宽度改成 {2 * p.kept}（平均保留 {p.kept} 个），p = 0.5 的错误率是 {wide:.3g}%。",
+            f"p = 0.5 时平均只有 {p.width / 2:g} 个单元工作，容量不够。宽度改成 {2 * p.kept}（平均保留 {p.kept} 个）后，p = 0.5 的错误率是 {wide:.3g}%。",
             f"At p = 0.5 only {p.width / 2:g} units are on, which is too few. With a width of {2 * p.kept} ({p.kept} stay on) the error at p = 0.5 is {wide:.3g} %.",
         )
     elif gain < 0.5 and gap < 5:
         why = Text(
             f"泛化差距只有 {gap:.2g} 个百分点，过拟合本来就轻；掩码的噪声让学习变慢，{p.steps} 步之内没有补回来。",
-            f"The gap is only {gap:.2g} points, so there is little overfitting to begin with; the masks' noise slows learning, and {p.steps} steps do not make up for that.",
+            f"The generalisation gap is only {gap:.2g} points, so there is little overfitting to begin with; the masks' noise slows learning, and {p.steps} steps do not make up for that.",
         )
     return found + why
 
@@ -421,11 +424,11 @@ def predict(p: Rate) -> Prediction:
         )  # fmt: skip
     if p.task == "limits":
         return Prediction(
-            Text(f"{p.width} 个单元，{p.samples} 个样本。保留概率 0.4–0.8 的平均测试错误率，与不用 Dropout 相比？", f"{p.width} units, {p.samples} samples. Compared with no dropout, the mean test error at keep 0.4 to 0.8 is…"),
-            {"lower": Text("低 0.5 个百分点以上", "over half a point lower"), "alike": Text("差不多，或高不到 2", "about the same, or up to 2 higher"), "higher": Text("高 2 个百分点以上", "over 2 points higher")},
+            Text(f"{p.width} 个单元，{p.samples} 个样本。保留概率 0.4–0.8 的平均测试错误率，比不用 Dropout 高还是低？", f"{p.width} units, {p.samples} samples. Compared with no dropout, the mean test error at keep 0.4 to 0.8 is…"),
+            {"lower": Text("低 0.5 个百分点以上", "over half a point lower"), "alike": Text("差不多，或高不到 2 个百分点", "about the same, or up to 2 higher"), "higher": Text("高 2 个百分点以上", "over 2 points higher")},
         )  # fmt: skip
     return Prediction(
-        Text(f"{p.width} 个单元，{p.samples} 个样本。保留概率从 0.8 降到 0.4（p 从 0.2 到 0.6），测试错误率会？", f"{p.width} units, {p.samples} samples. As the keep probability falls from 0.8 to 0.4 (p from 0.2 to 0.6), the test error…"),
+        Text(f"{p.width} 个单元，{p.samples} 个样本。保留概率从 0.8 降到 0.4（p 从 0.2 到 0.6），测试错误率会怎样？", f"{p.width} units, {p.samples} samples. As the keep probability falls from 0.8 to 0.4 (p from 0.2 to 0.6), the test error…"),
         {"flat": Text("几乎不变", "hardly changes"), "less": Text("明显升高", "clearly rises"), "more": Text("明显降低", "clearly falls")},
     )  # fmt: skip
 
@@ -485,7 +488,7 @@ DEMO = Demo(
         "Dropout 的 p 取多少合适，0.8 和 0.5 是保留还是丢弃？", "Which p suits dropout, and do 0.8 and 0.5 mean to keep or to drop?"
     ),
     look_for=Text(
-        "先看两条竖线之间的曲线平不平，再看 p 接近 1 时哪条线翘得更高；灰线是训练错误率，它一抬头就是欠拟合。",
+        "先看两条竖线之间的曲线平不平，再看 p 接近 1 时哪条线翘得更高；灰线是训练错误率，它一抬头，就开始欠拟合了。",
         "See how flat the curve is between the two upright lines, and which line rises more as p nears 1. Grey is the training error: where it lifts off, the network under-fits.",
     ),
     scaled_down=Text(
