@@ -74,7 +74,7 @@ class ExplodingRnn(Parameters):
     )  # fmt: skip
     lag: int = integer(
         3, 0, 20, label=Text("回忆多少步前", "Steps to recall"), advanced=True, modes=("train",),
-        help=Text("目标是倒数第几步的输入。", "The target is the input so many steps before the last."),
+        help=Text("目标是最后一步往前数第几步的输入。", "The target is the input so many steps before the last."),
     )  # fmt: skip
     steps: int = integer(
         200, 100, 400, step=20, advanced=True, modes=("train",), label=Text("训练步数", "Training steps"),
@@ -94,7 +94,7 @@ PRESETS = {
         {"task": "train"}, "textbook",
     ),
     "condition": Preset(
-        Text("σ 要超过 1", "σ above 1"), Text("上百个随机矩阵：σ ≤ 1 时有没有一个会爆炸？", "Hundreds of random matrices: does a single one explode at σ ≤ 1?"),
+        Text("σ 要超过 1", "σ above 1"), Text("上百个随机矩阵：σ ≤ 1 时会不会有一个爆炸？", "Hundreds of random matrices: does a single one explode at σ ≤ 1?"),
         {"task": "condition", "matrix": "normal", "sigma": 1.5}, "other",
     ),
     "quiet": Preset(
@@ -219,6 +219,11 @@ class Log:
         return alarm_steps(*(torch.stack(rows) for rows in (self.losses, self.peaks, self.sizes))).view(-1, 2, runs)
 
 
+def _digits(value: float) -> str:
+    """Two significant digits: 280, 0.49, 8.2e-08, ∞."""
+    return f"{float(f'{value:.2g}'):g}".replace("inf", "∞")
+
+
 def _timeline(p: ExplodingRnn, alarms: Tensor, steps: int) -> LineChart:
     """A dot for each run and alarm, at the step of its first ring; without clipping above, with clipping below the alarm's place."""
     lines, told = [], []
@@ -232,7 +237,7 @@ def _timeline(p: ExplodingRnn, alarms: Tensor, steps: int) -> LineChart:
         lines.append(Line(name, role, [x for x, _ in dots], [y for _, y in dots], style="dots"))
         told.append(len(dots))
     return LineChart(
-        Text("哪个警报先响（每点一次运行）", "Which alarm rings first (a dot for each run)"),
+        Text("哪个警报先响（一个点是一次运行）", "Which alarm rings first (a dot for each run)"),
         Axis(Text("训练步数（对数）", "training step (log)"), log=True, low=1, high=p.steps),
         Axis(Text("警报", "alarm"), names=tuple(ALARMS.values())), tuple(lines),
         Text(
@@ -260,14 +265,14 @@ def _train_charts(p: ExplodingRnn, log: Log) -> tuple[Chart, ...]:
     gradient = LineChart(
         Text("梯度往回传", "The gradient going back in time"), Axis(Text("从最后一步往回走的步数", "steps back from the last one"), low=0, high=p.length),
         Axis(Text("‖∂L/∂h‖（对数）", "‖∂L/∂h‖ (log)"), log=True, low=1e-6, high=1e6), tuple(back),
-        Text(f"走完 {p.length} 步，梯度变为 {float(ratio[0]):.2g} 倍（不裁剪）、{float(ratio[1]):.2g} 倍（裁剪）。",
-             f"After {p.length} steps back the gradient is {float(ratio[0]):.2g} times as large without clipping, {float(ratio[1]):.2g} times with it."),
+        Text(f"往回走完 {p.length} 步，梯度变为 {_digits(float(ratio[0]))} 倍（不裁剪）、{_digits(float(ratio[1]))} 倍（裁剪）。",
+             f"After {p.length} steps back the gradient is {_digits(float(ratio[0]))} times as large without clipping, {_digits(float(ratio[1]))} times with it."),
     )  # fmt: skip
-    told = [f"{list(line.y)[-1]:.2g}".replace("inf", "∞") for line in curves] or ["–", "–"]
+    told = [_digits(list(line.y)[-1]) for line in curves] or ["–", "–"]
     loss_curves = LineChart(
         Text("训练损失", "Training loss"), Axis(Text("训练步数", "training step"), low=0, high=p.steps),
         Axis(Text("均方误差（对数）", "mean squared error (log)"), log=True, low=0.01, high=1000), tuple(curves),
-        Text(f"损失：不裁剪 {told[0]}，裁剪 {told[1]}；什么都不记得是 1。", f"Loss: {told[0]} without clipping, {told[1]} with it; 1 is no memory at all."),
+        Text(f"损失：不裁剪 {told[0]}，裁剪 {told[1]}；什么都记不住时是 1。", f"Loss: {told[0]} without clipping, {told[1]} with it; 1 means no memory at all."),
     )  # fmt: skip
     return _timeline(p, log.alarms(p.runs), steps), gradient, loss_curves
 
@@ -326,7 +331,7 @@ def judge_train(p: ExplodingRnn, growth: Tensor, late: Tensor, alarms: Tensor) -
     factor = ratio_interval(growth.clamp_min(1e-30).tolist())[0]
     firsts = alarms[:, 0].median(1).values.tolist()
     figures = (
-        Figure(Text(f"损失之比：不裁剪 ÷ 裁剪（95 %：{low:.2g} … {high:.2g}）", f"Loss without ÷ with clipping (95 %: {low:.2g} … {high:.2g})"), mean, None, "×"),
+        Figure(Text(f"损失之比：不裁剪 ÷ 裁剪（95% 区间 {low:.2g} … {high:.2g}）", f"Loss without ÷ with clipping (95 % interval {low:.2g} … {high:.2g})"), mean, None, "×"),
         Figure(Text("开始时梯度往回的放大倍数", "Growth of the gradient on its way back, at the start"), factor, None, "×"),
         Figure(Text("后期损失：不裁剪（至多 10）", "Late loss without clipping (at most 10)"), *mean_and_spread(late[0].tolist())),
         Figure(Text("后期损失：裁剪", "Late loss with clipping"), *mean_and_spread(late[1].tolist())),
@@ -334,12 +339,12 @@ def judge_train(p: ExplodingRnn, growth: Tensor, late: Tensor, alarms: Tensor) -
           for n, step in zip(ALARMS.values(), firsts, strict=True)],
     )  # fmt: skip
     published = Text(
-        "最大奇异值超过 1/γ 才可能爆炸（必要而不充分）；没有爆炸就没有什么可裁剪（比值约为 1）",
+        "最大奇异值超过 1/γ 才可能爆炸（必要而不充分）；没有爆炸，裁剪也就无事可做（比值约为 1）",
         "gradients can explode only if the largest singular value is above 1/γ (necessary, not sufficient); without explosion clipping has nothing to do (ratio about 1)",
     )
     if explodes:
         published = Text(
-            "裁剪范数能让 SGD 越过爆炸的梯度，而不裁剪的一步会被甩到很远，训练变慢或停止（比值大于 1）",
+            "裁剪范数能让 SGD 应付梯度爆炸；不裁剪时，一步会被甩到很远，训练变慢甚至失败（比值大于 1）",
             "norm clipping deals with exploding gradients, where an ordinary step lands far away and slows or prevents training (ratio above 1)",
         )
     explanation = _explain_train(p, explodes, factor, late, answer, firsts)
@@ -351,8 +356,8 @@ def _explain_train(p: ExplodingRnn, explodes: bool, growth: float, late: Tensor,
     plain, clipped_loss = (float(row.mean()) for row in late)
     step, name = (firsts[list(ALARMS).index(first)], ALARMS[first]) if first != "none" else (math.inf, Text("", ""))
     told = Text(
-        f"不裁剪时最先响的多是“{name.zh}”（中位数：第 {step:.3g} 步）",
-        f'Without clipping "{name.en}" is mostly the first alarm (median step {step:.3g})',
+        f"不裁剪时最先响的多半是“{name.zh}”（中位数：第 {step:.3g} 步）",
+        f"Without clipping the first alarm is mostly “{name.en}” (median step {step:.3g})",
     )
     if first == "none":
         rang = Text("大多数不裁剪的运行没有任何警报。", "In most runs without clipping no alarm rings.")
@@ -362,19 +367,19 @@ def _explain_train(p: ExplodingRnn, explodes: bool, growth: float, late: Tensor,
         )
     elif explodes:
         rang = Text(
-            f"{told.zh}，损失和权重是后果，来得更晚。裁剪的运行里它也响（看的是裁剪前的梯度），所以它说的是危险，不是损害。",
-            f"{told.en}; loss and weights are consequences and follow. It rings in clipped runs too, as it looks at gradients before clipping: it tells of danger, not of damage.",
+            f"{told.zh}，损失和权重的变化是后果，来得更晚。裁剪的运行里它也响（看的是裁剪前的梯度）：它提示的是危险，不等于已经造成损害。",
+            f"{told.en}; loss and weights are consequences and follow. It rings in clipped runs too, as it looks at gradients before clipping: it warns of danger, which is not yet damage.",
         )
     else:
         rang = Text(
-            f"{told.zh}，这是误报：梯度并没有随时间步放大，“1”没有绝对意义，该和它自己的历史比。",
-            f"{told.en}. That is a false alarm: the gradient does not grow from step to step back, and 1 is no absolute bound; compare it with its own past.",
+            f"{told.zh}，这是误报：梯度往回传时并没有放大；1 这个门槛没有绝对意义，应该和它自己的历史比。",
+            f"{told.en}. That is a false alarm: the gradient does not grow on its way back, and 1 is no absolute bound; compare the gradient with its own past.",
         )
     if explodes:
         what = Text(
-            f"每往回一步，梯度乘以 Wᵀ·diag(φ′)：走完 {p.length} 步，开始时已放大 {growth:.2g} 倍。{p.runs} 次不裁剪的运行里有 {lost} 次损失到了 {LOST:g} 以上或变成 NaN，"
-            f"后期平均损失 {plain:.2g}（最多按 {LOST:g} 计）；裁剪到 {p.clip:g} 后是 {clipped_loss:.2g}（什么都不记得是 1）。",
-            f"Each step back multiplies the gradient by Wᵀ·diag(φ′): over {p.length} steps it grows {growth:.2g} times at the start. Of {p.runs} runs without clipping {lost} "
+            f"每往回一步，梯度乘以 Wᵀ·diag(φ′)：训练刚开始，走完 {p.length} 步就已放大 {_digits(growth)} 倍。{p.runs} 次不裁剪的运行里有 {lost} 次损失超过 {LOST:g} 或变成 NaN，"
+            f"后期平均损失 {plain:.2g}（最多按 {LOST:g} 计）；裁剪到 {p.clip:g} 后是 {clipped_loss:.2g}（什么都记不住时是 1）。",
+            f"Each step back multiplies the gradient by Wᵀ·diag(φ′): over {p.length} steps it grows {_digits(growth)} times at the start. Of {p.runs} runs without clipping, {lost} "
             f"ended with a loss above {LOST:g} or NaN, and the late loss is {plain:.2g} on average (counted as {LOST:g} at most); clipped to {p.clip:g} it is {clipped_loss:.2g} (1: no memory at all). ",
         )
     else:
@@ -384,7 +389,7 @@ def _explain_train(p: ExplodingRnn, explodes: bool, growth: float, late: Tensor,
         )
         if p.sigma > limit:
             why = Text(
-                f"σ = {p.sigma:g} 超过了 1/γ = {limit:g}，但这只是必要条件：正态矩阵只有少数方向被放大那么多，激活饱和时斜率又小于 γ",
+                f"σ = {p.sigma:g} 超过了 1/γ = {limit:g}，但这只是必要条件：正态矩阵只有少数方向能放大这么多，激活饱和时斜率又小于 γ",
                 f"σ = {p.sigma:g} is above 1/γ = {limit:g}, but that is only necessary: a normal matrix stretches few directions that much, and saturated units have slopes below γ",
             )
             if p.matrix == "orthogonal":
@@ -393,8 +398,8 @@ def _explain_train(p: ExplodingRnn, explodes: bool, growth: float, late: Tensor,
                     f"σ = {p.sigma:g} is above 1/γ = {limit:g}, but that is only necessary: the inputs saturate the units, whose slopes are below γ, and the product stays below 1",
                 )
         what = Text(
-            f"开始时梯度往回走 {p.length} 步变为 {growth:.2g} 倍，没有爆炸：{why.zh}。裁剪与否，后期损失是 {clipped_loss:.2g} 与 {plain:.2g}。",
-            f"At the start the gradient becomes {growth:.2g} times as large over {p.length} steps back, so nothing explodes: {why.en}. With and without clipping the late loss "
+            f"训练刚开始，梯度往回走 {p.length} 步变为原来的 {_digits(growth)} 倍，没有爆炸：{why.zh}。后期损失，裁剪时是 {clipped_loss:.2g}，不裁剪是 {plain:.2g}。",
+            f"At the start the gradient becomes {_digits(growth)} times as large over {p.length} steps back, so nothing explodes: {why.en}. With and without clipping the late loss "
             f"is {clipped_loss:.2g} and {plain:.2g}. ",
         )
     return what + rang
@@ -444,7 +449,10 @@ def _condition_charts(p: ExplodingRnn, back: int, grid: Tensor) -> tuple[Chart, 
     for (name, role), values in zip(names, grid, strict=True):
         lines.append(Line(name, role, SIGMAS, *mean_and_band(values.clamp_min(1e-30).T.tolist(), log=True)))
         shares.append(Line(name, role, SIGMAS, (100 * (values > 1).double().mean(1)).tolist(), style="dots+line"))
-    lines.append(Line(Text("上限", "bound"), "theory", SIGMAS, [max(1e-30, sigma**back) for sigma in SIGMAS]))
+    decades = 10 * math.ceil(p.length / 40)  # above 1 that the chart shows
+    within = [sigma for sigma in SIGMAS if back == 0 or back * math.log10(sigma) < decades]
+    within += [10 ** (decades / back)] if len(within) < len(SIGMAS) else []  # the bound ends where it leaves the frame
+    lines.append(Line(Text("上限", "bound"), "theory", within, [max(1e-30, sigma**back) for sigma in within]))
     x, rule = (
         Axis(Text("最大奇异值 σ × 最大斜率 γ", "largest singular value σ × largest slope γ"), low=0, high=4),
         (Rule(same("σγ = 1"), 1),),
@@ -452,12 +460,12 @@ def _condition_charts(p: ExplodingRnn, back: int, grid: Tensor) -> tuple[Chart, 
     told = [float(line_share) for line_share in (100 * (grid[:, SIGMAS.index(1.0) + 1 :] > 1).double().mean((1, 2)))]
     growth = LineChart(
         Text(f"往回 {back} 步，梯度最多放大多少", f"Largest growth of a gradient over {back} steps back"), x,
-        Axis(Text("‖∂h_T/∂h‖（对数）", "‖∂h_T/∂h‖ (log)"), log=True, low=1e-9, high=1e12), tuple(lines),
-        Text(f"往回 {back} 步后的放大倍数；虚线是上限 (σγ)^{back}，1 以上才是变大。", f"Growth after {back} steps back; dashed: the bound (σγ)^{back}. Above 1 it grows."), rule,
+        Axis(Text("‖∂h_T/∂h‖（对数）", "‖∂h_T/∂h‖ (log)"), log=True, low=1e-10, high=10.0**decades), tuple(lines),
+        Text(f"往回 {back} 步后的放大倍数；虚线是上限 (σγ)^{back}；大于 1 才是放大。", f"Growth after {back} steps back; dashed: the bound (σγ)^{back}. Above 1 it grows."), rule,
     )  # fmt: skip
     share = LineChart(
-        Text("梯度变大的网络占多少", "Share of networks whose gradient grows"), x, Axis(same("%"), low=0, high=100), tuple(shares),
-        Text(f"σγ > 1 的网络里，正交矩阵有 {told[0]:.0f} % 变大，正态矩阵 {told[1]:.0f} %。", f"Of networks with σγ > 1 it grows in {told[0]:.0f} % with orthogonal, {told[1]:.0f} % with normal matrices."),
+        Text("梯度放大的网络占多少", "Share of networks whose gradient grows"), x, Axis(Text("网络占比（%）", "share of networks (%)"), low=0, high=100), tuple(shares),
+        Text(f"σγ > 1 的网络里，正交矩阵有 {told[0]:.0f}% 的梯度放大，正态矩阵有 {told[1]:.0f}%。", f"With σγ > 1 the gradient grows in {told[0]:.0f} % of networks with orthogonal matrices and in {told[1]:.0f} % of those with normal ones."),
         rule,
     )  # fmt: skip
     return growth, share
@@ -495,9 +503,9 @@ def judge_condition(p: ExplodingRnn, grid: Tensor, asked: Tensor, excess: float)
     figures = (
         Figure(Text("σγ ≤ 1：最大的放大倍数", "σγ ≤ 1: largest growth"), float(below.max()), None, "×"),
         Figure(Text("放大倍数 ÷ 上限 (σγ)^k 的最大值", "Largest growth ÷ its bound (σγ)^k"), excess, None, "×"),
-        *[Figure(Text(f"σγ > 1：变大的比例（{n.zh}）", f"σγ > 1: share that grows ({n.en})"), v, None, "%") for n, v in zip(NORMS.values(), shares, strict=True)],
-        *[Figure(Text(f"一半变大时的 σγ（{n.zh}）", f"σγ at which half of them grow ({n.en})"), v) for n, v in zip(NORMS.values(), half, strict=True)],
-        Figure(Text(f"σ = {p.sigma:g} 的{NORMS[p.matrix].zh}矩阵：变大的比例", f"{NORMS[p.matrix].en} matrices with σ = {p.sigma:g}: share that grows"), 100 * share, None, "%"),
+        *[Figure(Text(f"σγ > 1：放大的比例（{n.zh}）", f"σγ > 1: share that grows ({n.en})"), v, None, "%") for n, v in zip(NORMS.values(), shares, strict=True)],
+        *[Figure(Text(f"一半放大时的 σγ（{n.zh}）", f"σγ at which half of them grow ({n.en})"), v) for n, v in zip(NORMS.values(), half, strict=True)],
+        Figure(Text(f"σ = {p.sigma:g} 的{NORMS[p.matrix].zh}矩阵：放大的比例", f"{NORMS[p.matrix].en} matrices with σ = {p.sigma:g}: share that grows"), 100 * share, None, "%"),
     )  # fmt: skip
     published = Text(
         "必要条件：最大奇异值大于 1/γ，否则梯度只会缩小（放大倍数不超过 1；tanh 的 γ 是 1，sigmoid 是 ¼）",
@@ -510,12 +518,12 @@ def judge_condition(p: ExplodingRnn, grid: Tensor, asked: Tensor, excess: float)
         else Text("却有爆炸的，这与理论不符", "some explode, against theory")
     )
     explanation = Text(
-        f"σγ ≤ 1 的 {below.numel()} 个网络里{kept.zh}：每往回一步，梯度至多乘以 σγ，任何方向都一样。σγ > 1 只是必要条件：往回 {p.length} 步，正交矩阵有 {shares[0]:.0f} % 变大（σγ = {reached[0]} 起过半），"
-        f"正态矩阵只有 {shares[1]:.0f} %（{reached[1]} 起过半）。正交矩阵每个方向都放大 σ 倍；正态矩阵的谱半径只有约 σ/2，放大的方向留不住。两者又都因激活饱和而打折扣。"
-        f"你选的 σ = {p.sigma:g} 的{NORMS[p.matrix].zh}矩阵，变大的有 {100 * share:.0f} %。注意条件说的是最大奇异值，不是最大特征值。",
+        f"σγ ≤ 1 的 {below.numel()} 个网络里{kept.zh}：每往回一步，梯度至多乘以 σγ，任何方向都一样。σγ > 1 只是必要条件：往回 {p.length} 步，正交矩阵有 {shares[0]:.0f}% 的梯度放大（σγ = {reached[0]} 起过半），"
+        f"正态矩阵有 {shares[1]:.0f}%（σγ = {reached[1]} 起过半）。正交矩阵把每个方向都放大 σ 倍；正态矩阵的谱半径只有约 σ/2，向量不会一直停留在被放大的方向上。激活饱和又使两者都打折扣。"
+        f"你选的 σ = {p.sigma:g} 的{NORMS[p.matrix].zh}矩阵里，放大的有 {100 * share:.0f}%。注意：条件说的是最大奇异值，不是最大特征值。",
         f"Of {below.numel()} networks with σγ ≤ 1 {kept.en}: each step back multiplies a gradient by at most σγ, whatever its direction. σγ > 1 is only necessary: over {p.length} steps "
         f"back it grows in {shares[0]:.0f} % with orthogonal matrices (in most from σγ = {reached[0]}) and in {shares[1]:.0f} % with normal ones (from {reached[1]}). An orthogonal matrix "
-        f"stretches every direction by σ; a normal one has a spectral radius of about σ/2 and does not keep to the directions it stretches. Saturated units weaken both. Of your {NORMS[p.matrix].en} "
+        f"stretches every direction by σ; a normal one has a spectral radius of about σ/2, so a vector does not stay in the directions that are stretched. Saturated units weaken both. Of your {NORMS[p.matrix].en} "
         f"matrices with σ = {p.sigma:g}, {100 * share:.0f} % grow. The condition is about the largest singular value, not the largest eigenvalue.",
     )  # fmt: skip
     return figures, Outcome(Verdict(status, figures[0], published, PASCANU, explanation), answer)
@@ -529,7 +537,7 @@ def predict(p: ExplodingRnn) -> Prediction:
     if p.task == "condition":
         return Prediction(
             Text(
-                f"{p.activation} RNN，{kind.zh}矩阵，最大奇异值 σ = {p.sigma:g}。往回 {p.length} 步，有多少网络的梯度会变大？",
+                f"{p.activation} RNN，{kind.zh}矩阵，最大奇异值 σ = {p.sigma:g}。往回 {p.length} 步，有多少网络的梯度会放大？",
                 f"A {p.activation} RNN with {kind.en} matrices of largest singular value σ = {p.sigma:g}. In how many does a gradient grow over {p.length} steps back?",
             ),
             {
@@ -538,7 +546,7 @@ def predict(p: ExplodingRnn) -> Prediction:
                 "most": Text("几乎全部（≥ 90%）", "in nearly all (90 % or more)"),
             },
         )
-    options = {name: Text(f"“{text.zh}”先响", f'"{text.en}"') for name, text in ALARMS.items()}
+    options = {name: Text(f"“{text.zh}”先响", f"“{text.en}”") for name, text in ALARMS.items()}
     return Prediction(
         Text(
             f"σ = {p.sigma:g} 的{kind.zh}矩阵，{p.length} 步，学习率 {p.rate:g}，不裁剪。哪个警报最先响？",
@@ -627,12 +635,12 @@ DEMO = Demo(
     title=Text("梯度爆炸：RNN 的四个警报", "Exploding gradients: four alarms of an RNN"),
     question=Text("怎么发现梯度爆炸，什么条件下才会爆炸？", "How do you notice that gradients explode, and when can they?"),
     look_for=Text(
-        "先看警报的先后：梯度的警报通常比损失和权重早。再看梯度往回走时是升是降，以及裁剪前后的损失。",
+        "先看警报的先后：梯度的警报通常比损失和权重早。再看梯度往回传时是升是降，以及裁剪与不裁剪的损失。",
         "Watch the order of the alarms: the gradient's is usually ahead of loss and weights. Then see whether the gradient rises or falls on its way back, and "
         "the loss with and without clipping.",
     ),
     scaled_down=Text(
-        "几十个单元的普通 RNN 回忆几步前的输入，代替论文里的时序任务、音乐和语言模型；雅可比矩阵的结论与规模无关。",
+        "用几十个单元的普通 RNN 回忆几步前的输入，代替论文里的时序任务、音乐和语言模型；雅可比矩阵的结论与规模无关。",
         "A plain RNN of a few dozen units that recalls an input of a few steps ago stands in for the paper's temporal tasks, music and language; what is said of "
         "the Jacobian holds at any size.",
     ),
