@@ -78,7 +78,10 @@ class GradientFlow(Parameters):
         "signal",
         {"signal": Text("反向信号 ∂L/∂z", "backward signal ∂L/∂z"), "weights": Text("权重的梯度 ∂L/∂W", "weights' gradient ∂L/∂W")},
         label=Text("画哪种梯度", "Gradient shown"),
-        help=Text("前者逐层连乘，后者决定该层学多快。", "The former is the product over layers, the latter moves the layer."),
+        help=Text(
+            "前者由各层的导数连乘而来，后者决定该层学多快。",
+            "The former is a product over layers, the latter decides how fast a layer learns.",
+        ),
         advanced=True,
     )
     rate: float = real(
@@ -401,8 +404,8 @@ def _profile(p: GradientFlow, recipes: Sequence[Recipe], history: History) -> Li
                 dots.append(Line(name, recipe.role, [layer + 1 for layer in few], _median(start[:, few]).tolist(), style="dots"))
             told.append((recipe.name, middle[0], middle[-1]))
     says = Text(
-        "；".join(f"“{name.zh}”第 1 层 {_number(a).zh}，第 {p.depth} 层 {_number(b).zh}" for name, a, b in told),
-        "; ".join(f"“{name.en}” {_number(a).en} at layer 1, {_number(b).en} at layer {p.depth}" for name, a, b in told),
+        "；".join(f"“{name.zh}”第 1 层{_number(a, low).zh}，第 {p.depth} 层{_number(b, low).zh}" for name, a, b in told),
+        "; ".join(f"“{name.en}” {_number(a, low).en} at layer 1, {_number(b, low).en} at layer {p.depth}" for name, a, b in told),
     )
     step, symbol = len(history.norms), SYMBOLS[p.quantity]
     return LineChart(
@@ -431,7 +434,7 @@ def _strip(p: GradientFlow, recipes: Sequence[Recipe], history: History) -> Plan
         Axis(Text("训练步", "training step"), low=0, high=p.steps),
         Axis(Text("层（下 = 靠近输入）", "layer (bottom = next to the input)"), low=0, high=p.depth),
         Text(
-            f"每一格是“{name.zh}”某层在某步的梯度范数，{p.depth} 层，已走 {len(history.norms)} 步。",
+            f"每一格是“{name.zh}”某一层在某一步的梯度范数；共 {p.depth} 层，已走 {len(history.norms)} 步。",
             f"Each cell is the gradient norm of one layer of “{name.en}” at one step; {p.depth} layers, {len(history.norms)} steps so far.",
         ),
         Grid(same(SYMBOLS[p.quantity]), cells, low=low, high=high, log=True),
@@ -461,14 +464,19 @@ def _loss_chart(p: GradientFlow, recipes: Sequence[Recipe], history: History) ->
         Axis(Text("交叉熵（nat，对数）", "cross-entropy (nats, log)"), log=True, low=0.01, high=10),
         tuple(lines),
         Text(
-            "训练损失：" + ("，".join(f"{name.zh} {_number(y).zh}" for name, y in says) or "还没有") + "。",
-            "Training loss: " + (", ".join(f"{name.en} {_number(y).en}" for name, y in says) or "none yet") + ".",
+            "训练损失：" + ("，".join(f"“{name.zh}”{_number(y).zh}" for name, y in says) or "还没有") + "。",
+            "Training loss: " + (", ".join(f"“{name.en}” {_number(y).en}" for name, y in says) or "none yet") + ".",
         ),
     )
 
 
-def _number(value: float) -> Text:
-    return same(_digits(value)) if math.isfinite(value) else Text("已发散", "diverged")
+def _number(value: float, low: float = 0.0) -> Text:
+    """In a sentence; values are not drawn below `low`."""
+    if not math.isfinite(value):
+        return Text("已发散", "diverged")
+    if value <= low:
+        return Text(f"不到 {_digits(low)}", f"under {_digits(low)}")
+    return Text(f" {_digits(value)}", _digits(value))
 
 
 def _digits(value: float) -> str:
@@ -505,16 +513,18 @@ def judge_depth(p: GradientFlow, history: History, errors: Tensor, guessing: flo
         "ImageNet 验证集 top-1 错误率，18 → 34 层：普通 27.94% → 28.54%（训练错误率也更高），残差 27.88% → 25.03%",
         "ImageNet top-1 validation error, 18 → 34 layers: plain 27.94 % → 28.54 % (its training error is higher too), residual 27.88 % → 25.03 %",
     )
-    why = _join(
-        _told_errors(p, recipes, errors, history),
-        *(_told_gradient(p, recipes[kind].name, kind, history) for kind in sorted({0, plain})),
-        _told_cause(p, history, plain, plain_degrades, untrained=errors[plain + kinds].mean().item() > guessing - MARGIN),
-        _told_skip(p, history, skip, plain_degrades, skip_degrades, helps, errors[[plain, skip]].mean(1).tolist()),
-        Text(
-            "与论文不同：小型全连接网络、8×8 数字（或自己的数据）、几百步 SGD，差距的大小不能与那 0.6 个百分点相比；残差支路内的顺序取自 He 等 2016 年的后续论文。",
-            "Unlike the paper: small fully connected stacks on 8×8 digits (or your data) and a few hundred steps of SGD, so the size of the gap cannot be compared with "
-            "its 0.6 points; the order inside a residual pair is that of the follow-up paper (He et al. 2016).",
-        ),
+    why = joined(
+        [
+            _told_errors(p, recipes, errors, history),
+            *(_told_gradient(p, recipes[kind].name, kind, history) for kind in sorted({0, plain})),
+            _told_cause(p, history, plain, plain_degrades, untrained=errors[plain + kinds].mean().item() > guessing - MARGIN),
+            _told_skip(p, history, skip, plain_degrades, skip_degrades, helps, errors[[plain, skip]].mean(1).tolist()),
+            Text(
+                "与论文不同：小型全连接网络、8×8 数字（或自己的数据）、几百步 SGD，差距的大小不能与那 0.6 个百分点相比；残差支路内的顺序取自 He 等 2016 年的后续论文。",
+                "Unlike the paper: small fully connected stacks on 8×8 digits (or your data) and a few hundred steps of SGD, so the size of the gap cannot be compared with "
+                "its 0.6 points; the order inside a residual pair is that of the follow-up paper (He et al. 2016).",
+            ),
+        ]
     )
     figures = (measured, other, *_error_figures(recipes, errors), *_gradient_figures(p, recipes[:kinds], history))
     return figures, Outcome(Verdict(status, measured, published, HE, why), answer)
@@ -540,22 +550,24 @@ def judge_clipping(p: GradientFlow, history: History, errors: Tensor, guessing: 
     size = [_mean(history.layer(i, 1, 1)) for i in (0, 1)]
     lost = [diverged(history, i) for i in (1, 2)]
     others = [(recipe.name, mean) for i, (recipe, mean) in enumerate(zip(recipes, means, strict=True)) if i not in (1, 2)]
-    why = _join(
-        Text(
-            f"增益 {p.gain:g}、{p.depth} 层：第 1 层权重的梯度一开始是 {_digits(size[1])}（合适的初值：{_digits(size[0])}）。不裁剪时 {p.seeds} 个网络有 {lost[0]} 个发散，训练错误率 "
-            f"{means[1]:.1f}%（发散算全错）；裁剪到 τ = {p.clip:g} 时 {lost[1]} 个发散，错误率 {means[2]:.1f}%（瞎猜是 {guessing:.0f}%）。",
-            f"Gain {p.gain:g}, {p.depth} layers: the gradient of layer 1's weights starts at {_digits(size[1])} (with a good scale: {_digits(size[0])}). Without clipping {lost[0]} of {p.seeds} "
-            f"networks diverge, training error {means[1]:.1f} % (a diverged one gets all wrong); clipped to τ = {p.clip:g}, {lost[1]} diverge, error {means[2]:.1f} % (guessing: {guessing:.0f} %).",
-        ),
-        _told_clipping(p, history, answer),
-        Text(
-            "对照：" + "，".join(f"“{name.zh}” {mean:.1f}%" for name, mean in others) + "。",
-            "For comparison: " + ", ".join(f"“{name.en}” {mean:.1f} %" for name, mean in others) + ".",
-        ),
-        Text(
-            "论文裁剪的是 RNN（合成任务的阈值也是 1），同一个矩阵逐步相乘；这里每层有自己的矩阵，所以只比方向。",
-            "The paper clips RNNs (in its synthetic tasks to 1), where one matrix is multiplied step after step; here each layer has its own, so only the direction is compared.",
-        ),
+    why = joined(
+        [
+            Text(
+                f"增益 {p.gain:g}、{p.depth} 层：第 1 层权重的梯度一开始是 {_digits(size[1])}（合适的初值：{_digits(size[0])}）。不裁剪时 {p.seeds} 个网络有 {lost[0]} 个发散，训练错误率 "
+                f"{means[1]:.1f}%（发散算全错）；裁剪到 τ = {p.clip:g} 时 {lost[1]} 个发散，错误率 {means[2]:.1f}%（瞎猜是 {guessing:.0f}%）。",
+                f"Gain {p.gain:g}, {p.depth} layers: the gradient of layer 1's weights starts at {_digits(size[1])} (with a good scale: {_digits(size[0])}). Without clipping {lost[0]} of {p.seeds} "
+                f"networks diverge, training error {means[1]:.1f} % (a diverged one gets all wrong); clipped to τ = {p.clip:g}, {lost[1]} diverge, error {means[2]:.1f} % (guessing: {guessing:.0f} %).",
+            ),
+            _told_clipping(p, history, answer),
+            Text(
+                "对照：" + "，".join(f"“{name.zh}” {mean:.1f}%" for name, mean in others) + "。",
+                "For comparison: " + ", ".join(f"“{name.en}” {mean:.1f} %" for name, mean in others) + ".",
+            ),
+            Text(
+                "论文裁剪的是 RNN（合成任务的阈值也是 1），同一个矩阵逐步相乘；这里每层有自己的矩阵，所以只比方向。",
+                "The paper clips RNNs (in its synthetic tasks to 1), where one matrix is multiplied step after step; here each layer has its own, so only the direction is compared.",
+            ),
+        ]
     )
     figures = (measured, *_error_figures(recipes, errors), *_gradient_figures(p, recipes, history))
     return figures, Outcome(Verdict(statuses.get(answer, "not_at_this_scale"), measured, published, PASCANU, why), answer)
@@ -592,10 +604,6 @@ def _mean(norms: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, norms)) / len(norms)) if min(norms) > 0 else 0.0
 
 
-def _join(*texts: Text) -> Text:
-    return joined(texts)
-
-
 def _told_errors(p: GradientFlow, recipes: Sequence[Recipe], errors: Tensor, history: History) -> Text:
     kinds, means = len(recipes) // 2, errors.mean(1).tolist()
     pairs = [(recipes[i].name, means[i + kinds], means[i]) for i in range(kinds)]
@@ -619,9 +627,9 @@ def _told_gradient(p: GradientFlow, name: Text, recipe: int, history: History) -
     elif last == 0:
         trend = Text("是 0，因为前向信号已下溢", "is zero, as the forward signal has underflowed")
     elif first < 0.01 * last:
-        trend = Text("越往前越弱（消失）", "fades on its way back (it vanishes)")
+        trend = Text("越靠近输入越弱（消失）", "fades on its way back (it vanishes)")
     elif first > 100 * last:
-        trend = Text("越往前越强（爆炸）", "grows on its way back (it explodes)")
+        trend = Text("越靠近输入越强（爆炸）", "grows on its way back (it explodes)")
     else:
         trend = Text("大致保持大小", "roughly keeps its size")
     told = Text(
@@ -630,12 +638,14 @@ def _told_gradient(p: GradientFlow, name: Text, recipe: int, history: History) -
     )
     if not weights < 1e-4 * last:
         return told
-    return _join(
-        told,
-        Text(
-            f"连第 {p.depth} 层的权重也只得到 {_digits(weights)}：激活值在前向时同样越来越小，所以不只是前面的层学不动。",
-            f"Even the weights of layer {p.depth} get only {_digits(weights)}: the activations fade on the way forward too, so it is not just the early layers that stand still.",
-        ),
+    return joined(
+        [
+            told,
+            Text(
+                f"连第 {p.depth} 层的权重也只得到 {_digits(weights)}：前向的激活值同样逐层变小，所以学不动的不只是前面几层。",
+                f"Even the weights of layer {p.depth} get only {_digits(weights)}: the activations fade on the way forward too, so it is not just the early layers that stand still.",
+            ),
+        ]
     )
 
 
@@ -644,30 +654,31 @@ def _told_cause(p: GradientFlow, history: History, plain: int, degrades: bool, u
     if not degrades:
         if untrained:
             return Text(
-                "不用残差时，浅的也没有训动，深的无从更差。",
+                "不用残差时，浅的也没训动，深的谈不上更差。",
                 "Without skips not even the shallow stack trains, so the deep one cannot be worse.",
             )
         return Text("不用残差，深的也没有比浅的更差。", "Without skips the deep stack is no worse than the shallow one.")
     paper = Text(
-        "He 等人的普通网络都有 BN，他们查过反向梯度的范数正常，认为退化“不太可能”由梯度消失造成",
+        "He 等人的普通网络都有 BN，他们查过反向梯度，范数正常，因此认为退化“不太可能”是梯度消失造成的",
         "He et al.'s plain nets all have BN; they found the norms of the gradients healthy and hold vanishing gradients an “unlikely” cause",
     )
     if p.norm == "none":
-        return Text(f"{paper.zh}；这里没有归一化层，情形不同。", f"{paper.en}; here there is no norm layer, which is another case.")
+        return Text(f"{paper.zh}；这里没有归一化层，情形不同。", f"{paper.en}; there is no norm layer here, which is a different case.")
+    name = build_recipes(p)[plain].name
     first, last = (_mean(history.layer(plain, layer, start=False)) for layer in (1, p.depth))
     grown = p.norm == "batch" and _mean(history.layer(plain, 1)) > 10 * _mean(history.layer(plain, p.depth))
     healthy = math.isfinite(first) and first > 0.01 * last
-    zh = "没有消失，它却照样退化，所以这里的原因也不是梯度消失" if healthy else "这里的梯度并不正常"
-    en = "not vanished, and yet the stack degrades: vanishing is not the cause here either" if healthy else "not healthy here"
-    return _join(
+    zh = "梯度没有消失，网络却照样退化，所以这里的原因也不是梯度消失" if healthy else "这里的梯度并不正常"
+    en = "it has not vanished, and yet the stack degrades, so vanishing is not the cause here either" if healthy else "not healthy here"
+    return joined([
         Text("（没有残差的深层 BN 网络，初始梯度本来就随深度增长：Yang 等，2019。）", "(In deep BN stacks without skips the initial gradient does grow with depth: Yang et al. 2019.)")
         if grown
         else NOTHING,
         Text(
-            f"训练到最后，它在第 {p.depth} 层是 {_digits(last)}，第 1 层是 {_digits(first)}：{zh}。{paper.zh}，而是优化本身困难。",
-            f"By the end it is {_digits(last)} at layer {p.depth} and {_digits(first)} at layer 1: {en}. {paper.en}: the optimisation itself is hard.",
+            f"训练到最后，“{name.zh}”的反向信号在第 {p.depth} 层是 {_digits(last)}，第 1 层是 {_digits(first)}：{zh}。{paper.zh}，而是优化本身困难。",
+            f"By the end the backward signal of “{name.en}” is {_digits(last)} at layer {p.depth} and {_digits(first)} at layer 1: {en}. {paper.en}: the optimisation itself is hard.",
         ),
-    )  # fmt: skip
+    ])  # fmt: skip
 
 
 def _told_skip(
@@ -677,8 +688,8 @@ def _told_skip(
     if diverged(history, skip) and p.norm == "none":
         start = _mean(history.layer(skip, 1, 1))
         return Text(
-            f"恒等通路防消失、不防爆炸：没有归一化时，每对层都把支路的方差加上去（He 初始化约翻一倍），有残差时第 1 层权重的梯度一开始就有 {_digits(start)}。要靠归一化或更小的初值（试试 g = 0.58）。",
-            "The identity path guards against vanishing, not against explosion: without a norm layer every pair adds the variance of its branch (about a doubling with He's scale), "
+            f"这在意料之中：恒等通路防消失，不防爆炸。没有归一化时，每对层都把支路的方差加上去（He 初始化约翻一倍），有残差时第 1 层权重的梯度一开始就有 {_digits(start)}。要靠归一化或更小的初值（试试 g = 0.58）。",
+            "That is to be expected: the identity path guards against vanishing, not against explosion. Without a norm layer every pair adds the variance of its branch (about a doubling with He's scale), "
             f"and with skips the gradient of layer 1's weights starts at {_digits(start)}. It takes a norm layer or smaller weights (try g = 0.58).",
         )
     if helps:
@@ -689,9 +700,15 @@ def _told_skip(
         )
     if plain_degrades:
         return Text("在这个设置下，残差没有明显降低训练错误率。", "In this setting skips did not clearly lower the training error.")
+    expected = NOTHING
+    if errors[0] < 10:
+        expected = Text(
+            "；不用残差也训得动，自然见不到论文里的退化",
+            "; a stack that trains without them cannot show the paper's degradation, as is to be expected",
+        )
     return Text(
-        f"没有什么要残差来补救：有无残差，{p.depth} 层的训练错误率是 {errors[1]:.1f}% 与 {errors[0]:.1f}%。",
-        f"Skips had nothing to mend: with and without them the training error of {p.depth} layers is {errors[1]:.1f} % and {errors[0]:.1f} %.",
+        f"残差没有什么可补救的：{p.depth} 层的训练错误率，有残差是 {errors[1]:.1f}%，没有是 {errors[0]:.1f}%{expected.zh}。",
+        f"Skips had nothing to mend: the training error of {p.depth} layers is {errors[1]:.1f} % with them and {errors[0]:.1f} % without{expected.en}.",
     )
 
 
@@ -699,24 +716,24 @@ def _told_clipping(p: GradientFlow, history: History, answer: str) -> Text:
     lost, dead = diverged(history, 2), sum(norm == 0 for norm in history.layer(2, p.depth, 1, start=False))
     if answer == "rescues":
         return Text(
-            "裁剪只缩短步子、不改方向，训练因此能继续下去。", "Clipping shortens the step and keeps its direction, so training can go on."
+            "裁剪只缩短步长、不改方向，训练因此能继续下去。", "Clipping shortens the step and keeps its direction, so training can go on."
         )
     if answer == "hurts":
         return Text(
-            "这里不裁剪也能训练，裁剪只是把步子剪小，反而更慢。",
+            "这里不裁剪也能训练，裁剪只是把步长剪小，反而更慢。",
             "Here training does not need clipping, which only shortens the steps and slows it down.",
         )
     if lost:
         return Text(
-            f"裁剪的也有 {lost} 个发散：损失本身一旦溢出，就没有可缩短的梯度了。",
+            f"裁剪的也有 {lost} 个发散：损失本身一旦溢出，就没有梯度可裁了。",
             f"{lost} of the clipped networks diverge as well: once the loss itself overflows there is no gradient left to shorten.",
         )
     if answer == "same":
-        return Text("裁剪没有让训练错误率有看得出的差别。", "Clipping made no clear difference to the training error.")
+        return Text("裁剪与否，训练错误率看不出差别。", "Clipping made no clear difference to the training error.")
     cause = (
         Text(f"其中 {dead} 个的 ReLU 全部死掉，梯度恰好为 0", f"in {dead} of them the ReLUs have died and the gradient is exactly 0")
         if 2 * dead > p.seeds
-        else Text("步子被剪到 τ，相对于这么大的权重只挪动一点点", "the steps are cut to τ, tiny moves beside weights this large")
+        else Text("步长被剪到 τ，相对于这么大的权重几乎没有挪动", "the steps are cut to τ, tiny moves beside weights this large")
     )
     return Text(
         f"裁剪挡住了溢出，却没有学会：{cause.zh}。裁剪对付偶发的尖峰，不能代替合适的初值或归一化。",
@@ -830,7 +847,7 @@ DEMO = Demo(
     title=Text("梯度的消失与爆炸", "Vanishing and exploding gradients"),
     question=Text("网络很深时，梯度一路传到前面几层还剩多少，怎样才训练得动？", "In a deep stack, how much of the gradient reaches the early layers, and what makes it train?"),
     look_for=Text(
-        "看第一张图：随训练移动的各层梯度，是往前逐层衰减、放大，还是持平。再看损失：梯度不消失的深网络，是不是就一定训得动？",
+        "看第一张图：越靠近输入，梯度是衰减、放大，还是持平？它随训练又怎样移动？再看损失：梯度没有消失的深网络，就一定训得动吗？",
         "Watch in the first chart whether the gradient fades, grows or keeps its size towards layer 1, and how that moves in training. Then look at the loss: does a deep stack whose gradient "
         "does not vanish always train?",
     ),

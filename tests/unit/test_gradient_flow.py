@@ -207,7 +207,7 @@ def test_the_explanation_tells_what_the_gradient_did():
     )
     assert "it explodes" in made_up(GradientFlow(), degraded, (50, 0.1))[2]
     assert "keeps its size" in made_up(GradientFlow(), degraded)[2] and "vanishing is not the cause" in made_up(GradientFlow(), degraded)[2]
-    assert "another case" in made_up(GradientFlow(norm="none"), [60, 2, 5, 2])[2]
+    assert "different case" in made_up(GradientFlow(norm="none"), [60, 2, 5, 2])[2]
     assert "not even the shallow stack trains" in made_up(GradientFlow(norm="none"), [90, 2, 90, 2])[2]
     assert "not against explosion" in made_up(GradientFlow(norm="none"), [60, 100, 5, 2], loss=math.inf)[2]
     assert "overflows" in made_up(GradientFlow(task="exploding"), [10, 100, 100, 5], loss=math.inf)[2]
