@@ -87,7 +87,7 @@ PRESETS = {
         {"task": "zero"}, "limits",
     ),
     "depth": Preset(
-        Text("30 层 ReLU", "30 ReLU layers"), Text("Xavier 和 He 只差 √2 倍，深了会怎样？", "Xavier and He differ by √2. What does depth make of it?"),
+        Text("30 层 ReLU", "30 ReLU layers"), Text("Xavier 和 He 只差 √2 倍，层数多了会怎样？", "Xavier and He differ by √2. What does depth make of it?"),
         _DEEP, "textbook",
     ),
     "tanh": Preset(
@@ -95,7 +95,7 @@ PRESETS = {
         {**_DEEP, "activation": "tanh"},
     ),
     "adam": Preset(
-        Text("换成 Adam", "Adam"), Text("同样 30 层 ReLU，尺度不对还会停滞吗？", "The same 30 ReLU layers: does a wrong scale still stall?"),
+        Text("换成 Adam", "Adam"), Text("同样是 30 层 ReLU，尺度不对还会停滞吗？", "The same 30 ReLU layers: does a wrong scale still stall?"),
         {**_DEEP, "optimizer": "adam", "rate": 0.002, "steps": 200}, "limits",
     ),
 }  # fmt: skip
@@ -232,7 +232,7 @@ def similarity_charts(p: Initialization, steps: Sequence[int], history: Sequence
     images, lines = [], []
     for i, scheme in enumerate(STARTS[p.task]):
         name, value = NAMES[scheme], float(means[-1, i, 0])
-        told = Text("无方向", "no direction") if math.isnan(value) else same(f"{value:.3f}")
+        told = Text("无方向", "none") if math.isnan(value) else same(f"{value:.3f}")
         images.append(Image(Text(f"{name.zh}：{told.zh}", f"{name.en}: {told.en}"), history[-1][i, 0]))
         known = [j for j in range(len(steps)) if not means[j, i].isnan().any()]
         if known:
@@ -324,12 +324,12 @@ def _explain_constant(p: Initialization, lowest: float, largest: float, errors: 
     zero, constant, noise, drawn = errors
     if math.isnan(lowest):
         return Text(
-            f"常数起点的训练发散了（学习率 {p.rate:g}），余弦无从谈起；换小一点的学习率或常数。",
+            f"常数起点的训练发散了（学习率 {p.rate:g}），余弦无从谈起；请换小一点的学习率或常数。",
             f"Training from the constant diverged (rate {p.rate:g}), so there is no cosine left to compare; take a smaller rate or constant.",
         )
     kept = Text(
-        f"{p.steps} 步里，{p.width} 个单元的余弦始终为 1：交换两个单元，损失不变，所以它们的梯度相同；批次噪声和优化器也分不开它们，因为它们看到的一样。"
-        f"整层只抵一个神经元：测试错误率 {constant:.3g} %，随机起点 {drawn:.3g} %。",
+        f"{p.steps} 步里，{p.width} 个单元的余弦始终为 1：交换两个单元，损失不变，所以它们的梯度相同；批次噪声和优化器也分不开它们，因为它们看到的完全一样。"
+        f"整层只抵得上一个神经元：测试错误率 {constant:.3g}%，随机起点是 {drawn:.3g}%。",
         f"For {p.steps} steps the cosines between the {p.width} units stay at 1: swapping two of them leaves the loss as it is, so their gradients are equal, and "
         f"neither batch noise nor the optimiser parts them. The layer is worth one neuron: test error {constant:.3g} %, random start {drawn:.3g} %. ",
     )
@@ -339,17 +339,17 @@ def _explain_constant(p: Initialization, lowest: float, largest: float, errors: 
             f"The cosine fell to {lowest:.6f}: in theory it stays at 1; rounding on this device broke the tie. ",
         )
     zeros = Text(
-        f"全零起点：隐藏层输出 0，输出层权重就没有梯度；输出层权重是 0，隐藏层就没有梯度。权重梯度最大为 {largest:g}，只有输出偏置在学类别频率。",
+        f"全零起点：隐藏层输出是 0，输出层的权重就没有梯度；输出层的权重是 0，隐藏层也就没有梯度。权重的梯度最大为 {largest:g}，只有输出偏置在学各类别的频率。",
         f"From zero the hidden layer puts out 0, so the output weights get no gradient; as they are 0, neither does the hidden layer. The largest gradient of a "
         f"weight was {largest:g}: only the output bias learns, namely the class frequencies. ",
     )
     if p.activation == "sigmoid":
         zeros = Text(
-            f"全零起点的 sigmoid 输出 ½ 而不是 0，所以输出层能动，隐藏层随后也动，但各单元仍然相同（错误率 {zero:.3g} %）。",
+            f"全零起点的 sigmoid 输出 ½ 而不是 0，所以输出层能动，隐藏层随后也动，但各单元始终相同（错误率 {zero:.3g}%）。",
             f"From zero a sigmoid puts out ½ rather than 0, so the output layer moves, then the hidden one, but the units stay equal (error {zero:.3g} %). ",
         )
     broken = Text(
-        f"给常数加上 {100 * p.noise:.2g} % 的噪声，错误率是 {noise:.3g} %：要紧的是彼此不同。",
+        f"给常数加上 {100 * p.noise:.2g}% 的噪声，错误率就是 {noise:.3g}%：关键是各单元彼此不同。",
         f"With {100 * p.noise:.2g} % of noise on the constant the error is {noise:.3g} %: what counts is that the units differ.",
     )
     if p.noise == 0:
@@ -386,14 +386,14 @@ def judge_zero(errors: Tensor) -> tuple[tuple[Figure, ...], Outcome]:
     )
     stuck = Text("两层互相挡住了对方的梯度", "each layer blocks the other's gradient")
     if "zero" not in worse:
-        stuck = Text("这里这样也够用", "here even that does")
+        stuck = Text("这里这样也够用", "here even that is enough")
     explanation = Text(
         f"与随机起点相比，末层为零的测试错误率相差 {last[0]:+.2g} 个百分点，逻辑回归从零开始相差 {logistic[0]:+.2g} 个。末层为零时隐藏单元本来就各不相同：第 1 步输出层先动，"
-        f"第 2 步起隐藏层就有梯度。逻辑回归没有隐藏单元，没有对称性可破，损失又是凸的。整个网络全部置零则相差 {zero[0]:+.2g} 个：{stuck.zh}。论文还把残差分支的最后一层置零，这里只有分类层。",
-        f"Beside a random start a last layer at zero makes {last[0]:+.2g} points of test error, logistic regression from zero {logistic[0]:+.2g}. With a zero last "
+        f"第 2 步起隐藏层就有梯度。逻辑回归没有隐藏单元，没有对称性可破，损失又是凸的。整个网络全部置零，则相差 {zero[0]:+.2g} 个：{stuck.zh}。论文还把残差分支的最后一层置零，这里只有分类层。",
+        f"Compared with a random start, a zero last layer changes the test error by {last[0]:+.2g} points, a zero start of logistic regression by {logistic[0]:+.2g}. With a zero last "
         "layer the hidden units differ all the same: the output layer moves in step 1, and from step 2 the hidden layer has a gradient. Logistic regression has no "
-        f"hidden units, so no symmetry to break, and a convex loss. All zeros make {zero[0]:+.2g} points: {stuck.en}. The paper zeroes the ends of residual "
-        "branches too, here it is the classification layer only.",
+        f"hidden units, so no symmetry to break, and a convex loss. With all weights at zero the difference is {zero[0]:+.2g} points: {stuck.en}. The paper also zeroes the last layer of each "
+        "residual branch; here it is the classification layer only.",
     )
     return figures, Outcome(Verdict(status, figures[0], published, FIXUP, explanation), worse[0] if worse else "none")
 
@@ -434,8 +434,8 @@ def scales(network: StackedMLP, x: Tensor, runs: int) -> Tensor:
 
 
 def brief(values: Tensor) -> str:
-    """The mean over runs, for a text."""
-    return f"{diverged_as_infinite(values).mean():.2g}".replace("inf", "∞")
+    """The geometric mean over runs, as the charts draw it, for a text."""
+    return f"{diverged_as_infinite(values).clamp_min(1e-16).log().mean().exp():.2g}".replace("inf", "∞")
 
 
 def _layer_lines(values: Tensor, floor: float) -> list[Line]:
@@ -501,7 +501,7 @@ def claim(p: Initialization) -> str:
 PUBLISHED = {
     "stall": (HE, Text("30 层 ReLU：He 能收敛，Xavier 完全停滞，梯度越传越小", "30 ReLU layers: He converges, Xavier completely stalls with diminishing gradients")),
     "both": (HE, Text("22 层 ReLU：两者都收敛，He 的误差更早开始下降", "22 ReLU layers: both converge, with He the error starts falling earlier")),
-    "adam": (KINGMA, Text("Adam 的更新与梯度的尺度无关，所以尺度不对也不该停滞", "Adam is invariant to the gradient's scale, so a wrong scale should not stall it")),
+    "adam": (KINGMA, Text("Adam 的更新与梯度的尺度无关，所以初始尺度不对也不该停滞", "Adam's updates do not depend on the gradient's scale, so a wrong scale of weights should not stall it")),
     "scale": (GLOROT, Text("Xavier 让激活和梯度的方差在各层大致不变", "Xavier keeps the variance of activations and gradients about the same in all layers")),
 }  # fmt: skip
 
@@ -537,7 +537,7 @@ def judge_depth(
     ]
     figures = [
         Figure(
-            Text(f"训练去掉的熵：{NAMES[s].zh}", f"Entropy removed by training: {NAMES[s].en}"), *mean_and_spread((100 * row).tolist()), "%"
+            Text(f"训练消除的熵：{NAMES[s].zh}", f"Entropy removed by training: {NAMES[s].en}"), *mean_and_spread((100 * row).tolist()), "%"
         )
         for s, row in zip(DEEP, learnt, strict=True)
     ]
@@ -562,25 +562,30 @@ def judge_depth(
     return tuple(figures), Outcome(Verdict(status, figures[0], published, source, explanation), answer)
 
 
+def _percent(share: float) -> str:
+    """A share in whole percent (without a sign where it rounds to 0)."""
+    return f"{round(100 * share):d}" if math.isfinite(share) else "–"
+
+
 def _explain_depth(
     p: Initialization, which: str, xavier: Sequence[float], he: Sequence[float], low: Sequence[float], ends: Sequence[float]
 ) -> Text:
     found = Text(
-        f"{p.steps} 步训练去掉了标签熵的：He {100 * he[0]:.2g} %，Xavier {100 * xavier[0]:.2g} %，小正态 {100 * low[1]:.2g} %，全零 {100 * low[0]:.2g} %（0 即只知道类别频率）。",
-        f"In {p.steps} steps training removed this share of the labels' entropy: He {100 * he[0]:.2g} %, Xavier {100 * xavier[0]:.2g} %, small normal "
-        f"{100 * low[1]:.2g} %, zero {100 * low[0]:.2g} % (0: it knows the class frequencies and no more). ",
+        f"{p.steps} 步训练消除的标签熵（0% 即只学到类别频率）：He {_percent(he[0])}%，Xavier {_percent(xavier[0])}%，小正态 {_percent(low[1])}%，全零 {_percent(low[0])}%。",
+        f"Share of the labels' entropy that {p.steps} steps removed (0 %: only the class frequencies are known): He {_percent(he[0])} %, Xavier {_percent(xavier[0])} %, "
+        f"small normal {_percent(low[1])} %, zero {_percent(low[0])} %. ",
     )
     shrunk = 2 ** (-(p.depth - 1) / 2)
     if p.activation == "relu":
         why = Text(
-            f"ReLU 每层丢掉一半二阶矩，所以每层方差乘以 ½·n·Var(w)：He 是 1，Xavier 是 ½，{p.depth - 1} 个隐藏层之后信号约剩 {shrunk:.1g}，反传的梯度也一样。",
+            f"ReLU 每层丢掉一半的二阶矩，所以方差每层乘以 ½·n·Var(w)：He 是 1，Xavier 是 ½；{p.depth - 1} 个隐藏层之后，信号约剩 {shrunk:.1g}，反传的梯度也一样。",
             f"Each ReLU layer drops half the second moment, so it multiplies the variance by ½·n·Var(w): 1 with He, ½ with Xavier, which leaves about {shrunk:.1g} of the "
             f"signal after {p.depth - 1} hidden layers, and as little of the gradient. ",
         )
     elif p.activation == "tanh":
         why = Text(
-            f"tanh 在 0 附近斜率为 1，Xavier 的每层因子正好约为 1：从首层到末层激活变为 {ends[0]:.2g} 倍，梯度 {ends[1]:.2g} 倍。He 对 tanh 偏大，单元更饱和、层间更混乱。",
-            f"Near 0 tanh has slope 1, so Xavier's factor per layer is about 1: from first to last layer the activations change by {ends[0]:.2g}, the gradients by {ends[1]:.2g}. "
+            f"tanh 在 0 附近斜率为 1，别处更小，所以 Xavier 的每层因子略小于 1：末层与首层之比，激活是 {ends[0]:.2g}，梯度是 {ends[1]:.2g}。He 的尺度对 tanh 偏大：单元饱和，微小的差别被逐层放大。",
+            f"Near 0 tanh has slope 1, elsewhere less, so Xavier's factor per layer is a little under 1: last layer over first, activations are {ends[0]:.2g} and gradients {ends[1]:.2g}. "
             "He's scale is too large for tanh: units saturate and small differences grow. ",
         )
     else:
@@ -590,22 +595,24 @@ def _explain_depth(
         )
     if which == "adam":
         more = Text(
-            f"Adam 把梯度除以它自己的大小，只要还明显大于 ε = 1e-8，缩小多少都一样：Xavier 的 {p.runs} 次里有 {low[2]:g} 次学起来了。层数多时小正态的梯度小于 ε 或下溢为 0，Adam 也无能为力。",
-            f"Adam divides a gradient by its own size, so shrinking does not matter while it stays well above ε = 1e-8: {low[2]:g} of {p.runs} runs of Xavier learn. In a deep "
+            f"Adam 把梯度除以它自己的大小，只要梯度还明显大于 ε = 1e-8，缩小多少都一样：Xavier 的 {p.runs} 次运行里有 {low[2]:g} 次学起来了。层数多时，小正态的梯度小于 ε 或下溢为 0，Adam 也无能为力。",
+            f"Adam divides a gradient by its own size, so shrinking does not matter while it stays well above ε = 1e-8: {low[2]:g} of {p.runs} runs from Xavier learn. In a deep "
             "stack the gradient under small normal weights is below ε, or underflows to 0, and Adam cannot help.",
         )
     elif p.activation == "relu":
-        ratio = "Xavier 的网络只在调输出偏置" if xavier[0] < STUCK else "Xavier 虽慢，仍然学起来了"
+        ratio = "Xavier 的网络只调动了输出偏置" if xavier[0] < STUCK else "Xavier 虽慢，仍然学起来了"
         told = "Xavier's nets only adjust the output bias" if xavier[0] < STUCK else "Xavier is behind but does learn"
         if he[0] < STUCK:
-            ratio, told = "连 He 也没学起来（学习率或步数不合适）", "not even He learns (the rate or the steps do not suit)"
+            ratio, told = "这里连 He 也没学起来（学习率或步数不合适）", "not even He learns (the rate or the steps do not suit)"
         more = Text(
             f"{ratio}。与论文不同：这里是窄的全连接网络和几百步，论文是 ImageNet 上的卷积网络和几十万步，所以停滞的界限在这里更浅（论文 22 层还能收敛）。",
             f"Here {told}. Unlike the paper's convolutional nets with many epochs of ImageNet these are narrow dense nets with a few hundred steps, so the border of "
             "stalling lies at fewer layers (in the paper 22 still converge).",
         )
     else:
-        more = Text("与论文不同：宽度只有几十，只训练几百步。", "Unlike the paper: a few dozen units a layer and a few hundred steps.")
+        more = Text(
+            "与论文不同：这里每层只有几十个单元，只训练几百步。", "Unlike the paper: a few dozen units a layer and a few hundred steps."
+        )
     return found + why + more
 
 
@@ -616,8 +623,8 @@ def predict(p: Initialization) -> Prediction:
     if p.task == "constant":
         return Prediction(
             Text(
-                f"所有权重从 {p.constant:g} 出发，另一份加上 {100 * p.noise:.2g} % 的噪声。{p.steps} 步后，加了噪声的测试错误率？",
-                f"All weights start at {p.constant:g}; a second copy has {100 * p.noise:.2g} % of noise on them. Its test error after {p.steps} steps?",
+                f"所有权重从 {p.constant:g} 出发，另一份加上 {100 * p.noise:.2g}% 的噪声。{p.steps} 步后，加了噪声的那份测试错误率如何？",
+                f"All weights start at {p.constant:g}; a second copy has {100 * p.noise:.2g} % of noise added. How is its test error after {p.steps} steps?",
             ),
             {
                 "bad": Text("和常数一样差：噪声太小", "as bad as the constant: too little noise"),
@@ -630,7 +637,7 @@ def predict(p: Initialization) -> Prediction:
         return Prediction(
             Text(
                 "从零开始，谁的测试错误率会比随机起点高 2 个百分点以上？",
-                "Starting at zero, which ends over 2 points of test error above a random start?",
+                "Starting at zero, which ends with a test error more than 2 points above that of a random start?",
             ),
             {
                 "none": Text("谁都不会", "none of them"),
@@ -721,7 +728,7 @@ DEMO = Demo(
     title=Text("初始化：对称与尺度", "Initialisation: symmetry and scale"),
     question=Text("权重能从 0 或同一个数开始吗？该取多大？", "May weights start at zero or at one number, and how large should they be?"),
     look_for=Text(
-        "先看相似度矩阵：常数起点的格子会不会变色。深层的预设里看激活随层数是平着走还是掉下去，再看哪条损失曲线根本不动。",
+        "先看余弦矩阵：常数起点的格子会不会变色。深层的预设里，看激活逐层是走平还是往下掉，再看哪条损失曲线纹丝不动。",
         "Watch whether the cosine matrix of the constant start ever changes colour. In the deep presets see whether activations stay level or fall from layer to "
         "layer, and which loss does not move at all.",
     ),
