@@ -55,7 +55,7 @@ class KernelParity(Parameters):
     weights: str = choice(
         "equal", {"equal": Text("全部相等", "all equal"), "positive": Text("随机非负", "random, not negative"), "signed": Text("随机正负（He）", "random, both signs (He)")},
         label=Text("权重", "Weights"), modes=("shift",),
-        help=Text("随机正负时每层接 leaky ReLU，质量取绝对值。", "With both signs a leaky ReLU follows, and mass is the absolute value."),
+        help=Text("权重有正有负时，每层后接 leaky ReLU，质量取绝对值。", "With both signs a leaky ReLU follows, and mass is the absolute value."),
     )  # fmt: skip
     levels: int = integer(
         3, 1, 4, label=Text("下采样层数", "Layers of stride 2"), modes=("halving",),
@@ -81,7 +81,7 @@ PRESETS = {
     ),
     "stride": Preset(
         Text("步幅为 2", "Stride 2"),
-        Text("下采样和反卷积：这回是谁没对齐？", "Halving and transposed convolution: which one is off now?"),
+        Text("下采样和反卷积：这回谁没对齐？", "Halving and transposed convolution: which one is off now?"),
         {"task": "halving"},
         "limits",
     ),
@@ -239,6 +239,10 @@ def _run_shift(p: KernelParity, device: torch.device, generator: torch.Generator
             f"{layer} 层以后，{p.kernel}×{p.kernel} 单侧填充的重心漂了 {ours} 像素，3×3 漂了 {others} 像素。",
             f"After {layer} layers the centre of mass has moved {ours} pixels with {p.kernel}×{p.kernel}, {others} with 3×3.",
         )
+        seen = Text(
+            "颜色越浓，激活越大；四边的标记对准图案出发的位置。",
+            "The stronger the colour, the larger the activation; the marks at the rim are in line with where it began.",
+        )
         theory = Line(Text("理论", "theory"), "theory", [0, p.depth], [0, drift_in_theory(p.kernel, "side", p.depth)])
         lines = [_curve(name, role, drifts[i, :, : layer + 1]) for name, role, i in _shown(p)]
         paths = LineChart(
@@ -258,7 +262,7 @@ def _run_shift(p: KernelParity, device: torch.device, generator: torch.Generator
             Text("单侧填充；理论上偶数核 0.5，奇数核 0。", "Padded on one side; theory says 0.5 for even kernels and 0 for odd ones."),
         )
         return (
-            _grid(Text(f"第 {layer} 层的特征图（边上的标记是起点）", f"Layer {layer} (marks: where it began)"), images, told),
+            _grid(Text(f"第 {layer} 层的特征图（边上的标记是起点）", f"Layer {layer} (marks: where it began)"), images, seen),
             paths,
             bars,
         )
@@ -298,7 +302,7 @@ def judge_shift(p: KernelParity, drifts: Tensor) -> tuple[tuple[Figure, ...], Ou
     gap = max(abs(mean - drift_in_theory(*stack, p.depth)) for mean, stack in zip(means, stacks, strict=True)) / p.depth
     apart = (sum(means[1:6:2]) - sum(means[0:6:2])) / 3 / p.depth
     status: Status = "reproduced" if gap <= TOLERANCE[p.weights] else "same_direction" if apart >= 0.25 else "not_at_this_scale"
-    each = [mean_and_spread((row / p.depth).tolist()) for row in drifts]
+    each = [mean_and_spread((row / p.depth).tolist()) for row in drifts.round(decimals=5)]  # finer than that is rounding
     pixel = Text("像素/层", "px a layer")
     figures = (
         Figure(Text(f"{k}×{k} 单侧填充的漂移", f"Drift of {k}×{k}, padded on one side"), *each[k - 1], pixel),
@@ -323,28 +327,28 @@ def _explain_shift(p: KernelParity, means: Sequence[float], spread: float, statu
     if k % 2 == 0:
         few, many = (k - 1) // 2, k // 2
         why = Text(
-            f"{k}×{k} 要补 {k - 1} 格，一侧 {few} 格、一侧 {many} 格：输出 i 的感受野中心在 i + {(k - 1) / 2:g} − {few} = i + ½。每层都这样，{p.depth} 层后实测漂了 "
+            f"{k}×{k} 要补 {k - 1} 格，一侧 {few} 格、一侧 {many} 格：输出 i 的感受野中心在 i + {(k - 1) / 2:g} − {few} = i + ½。每层都偏半个像素，{p.depth} 层后实测漂了 "
             f"{total:.3g} 像素（理论 {p.depth / 2:g}）。四角填充漂 {_px(means[6])}，交替填充漂 {_px(means[7])}：半个像素还在，只是互相抵消了。",
-            f"{k}×{k} pads {k - 1} in all, {few} on one side and {many} on the other, so output i looks at i + {(k - 1) / 2:g} − {few} = i + ½. That adds up: "
+            f"{k}×{k} pads {k - 1} in all, {few} on one side and {many} on the other, so the receptive field of output i is centred at i + {(k - 1) / 2:g} − {few} = i + ½. That adds up: "
             f"{total:.3g} pixels after {p.depth} layers (theory: {p.depth / 2:g}). Padded at four corners it is {_px(means[6])}, by turns {_px(means[7])}: the half pixels "
             "are still there, but cancel. ",
         )
     else:
         why = Text(
-            f"{k} 是奇数，两侧各补 {(k - 1) // 2} 格，感受野正对输出：{p.depth} 层后只漂 {_px(total)} 像素。条形图里偶数核每层都漂约半个像素。",
-            f"{k} is odd: with {(k - 1) // 2} on either side every output looks straight down, and after {p.depth} layers the map has moved {_px(total)} pixels. Even kernels "
+            f"{k} 是奇数，两侧各补 {(k - 1) // 2} 格，感受野正好以输出为中心：{p.depth} 层后只漂了 {_px(total)} 像素。条形图里，偶数核每层都漂约半个像素。",
+            f"{k} is odd: with {(k - 1) // 2} on either side every receptive field is centred on its output, and after {p.depth} layers the map has moved {_px(total)} pixels. Even kernels "
             "move by about half a pixel a layer (bars). ",
         )
     if p.weights == "equal":
         seen, few, many = receptive_field(3, 2), 2 * weights_of(3), weights_of(5)
         note = Text(
-            f"权重相等时这是精确的算术，与输入无关。3×3 是带中心和四邻的最小奇数核：叠两层看到 {seen} 像素宽，与 5×5 相同，权重是 {few}C² 对 {many}C²（C 个通道）。",
-            f"With equal weights this is exact arithmetic, whatever the input. 3×3 is the smallest odd kernel with neighbours: two layers see {seen} pixels across, as 5×5 does, "
+            f"权重相等时这是精确的算术，与输入无关。3×3 是能看到邻居的最小奇数核：叠两层，感受野宽 {seen} 像素，与 5×5 相同，权重却是 {few}C² 对 {many}C²（C 为通道数）。",
+            f"With equal weights this is exact arithmetic, whatever the input. 3×3 is the smallest odd kernel that sees any neighbours: two layers see {seen} pixels across, as 5×5 does, "
             f"with {few}C² weights for C channels instead of {many}C².",
         )
     else:
         note = Text(
-            f"权重随机时它只是平均值：各次不同（3×3 的平均漂移也有 ±{spread:.2g} 像素/层的区间），所以奇数核只保证感受野居中，不保证特征不动。",
+            f"权重随机时，这只在平均意义上成立：各次重复并不相同（3×3 的平均漂移也有 ±{spread:.2g} 像素/层的区间），所以奇数核只保证感受野居中，不保证特征不动。",
             f"With random weights it holds on average only: draws differ (even the mean drift of 3×3 has an interval of ±{spread:.2g} pixels a layer), so an odd kernel centres the "
             "receptive field but does not pin the features down.",
         )
@@ -414,12 +418,16 @@ def _run_halving(p: KernelParity, device: torch.device, generator: torch.Generat
             tuple(same(f"{k}×{k}") for k in uneven),
             Axis(Text("倍", "ratio"), low=0, high=4.5),
             (Bars(Text("实测", "measured"), "second", list(uneven.values())),),
-            Text("偶数核处处均匀，奇数核成棋盘格。", "Even kernels cover evenly, odd ones in a checkerboard."),
+            Text("偶数核处处均匀，奇数核出现棋盘格。", "Even kernels cover evenly, odd ones in a checkerboard."),
         )
         title = Text(
             "一个输出看到的区域（标记：它代表的像素块）与反卷积的覆盖", "What one output sees (marks: its block), and transposed coverage"
         )
-        return _grid(title, images, told), line, bars
+        seen = Text(
+            "上排：一个输出看到的输入像素，标记对准它代表的像素块的中心。下排：反卷积时每个像素被覆盖的次数。",
+            "Above: the input pixels that one output sees; the marks are in line with the centre of its block. Below: how often a transposed convolution covers each pixel.",
+        )
+        return _grid(title, images, seen), line, bars
 
     yield Snapshot(0, Text("就绪", "Ready"), charts(0))
     for level in range(p.levels):
@@ -457,12 +465,12 @@ def judge_halving(p: KernelParity, offsets: Tensor, uneven: dict[int, float]) ->
         "transposed convolution overlaps unevenly (a checkerboard) where the stride does not divide the kernel size, and evenly where it does",
     )
     explanation = Text(
-        f"两侧填充相等又恰好减半，要求 2p = k − 2，即核与步幅同奇偶。3×3 只能取 p = 1，每层偏半个像素（以该层像素计），{p.levels} 层累积成 {means[3]:.2g} 个输入像素（理论 "
-        f"{reach / 2:g}）；4×4 为 {_px(means[4])}，2×2 为 {_px(means[2])}。反卷积里 3×3 的覆盖相差 {uneven[3]:.2g} 倍，4×4 处处相同。“用奇数核”只对步幅 1 成立；ViT 的切块、2×2 池化、核 4 步幅 2 "
-        "的反卷积都用偶数。不过学到的权重可以部分弥补这两种偏差。",
-        f"Equal padding and exact halving ask for 2p = k − 2: kernel and stride of equal parity. A 3×3 has to take p = 1 and is half a pixel of each layer off, which adds up to "
+        f"既要两侧填充相等，又要对得齐地减半，须有 2p = k − 2，即核与步幅同奇偶。3×3 只能取 p = 1，每层偏半个像素（以该层的像素计），{p.levels} 层累积成 {means[3]:.2g} 个输入像素（理论 "
+        f"{reach / 2:g}）；4×4 为 {_px(means[4])}，2×2 为 {_px(means[2])}。反卷积时，3×3 的覆盖次数最多相差 {uneven[3]:.2g} 倍，4×4 处处相同。“用奇数核”只对步幅 1 成立；ViT 的切块、2×2 池化、核 4 步幅 2 "
+        "的反卷积用的都是偶数核。不过，学到的权重可以部分弥补这两种偏差。",
+        f"Equal padding and aligned halving ask for 2p = k − 2, so kernel and stride must both be even (or both odd). A 3×3 has to take p = 1 and is off by half a pixel of each layer, which adds up to "
         f"{means[3]:.2g} input pixels over {p.levels} layers (theory: {reach / 2:g}); 4×4 is off by {_px(means[4])}, 2×2 by {_px(means[2])}. Transposed, 3×3 covers some pixels {uneven[3]:.2g} times "
-        "as much as others, 4×4 all alike. 'Use odd kernels' is a rule for stride 1; patches of ViT, 2×2 pooling and transposed 4×4 kernels at stride 2 are even. Learnt weights can make "
+        "as much as others, 4×4 all alike. “Use odd kernels” is a rule for stride 1; ViT patches, 2×2 pooling and transposed 4×4 kernels at stride 2 are all even. Learnt weights can make "
         "up for part of either.",
     )
     off = {"odd": abs(means[3]) > 2 * abs(means[4]) + 0.1, "even": abs(means[4]) > 2 * abs(means[3]) + 0.1}
@@ -564,7 +572,7 @@ DEMO = Demo(
     title=Text("奇数核与偶数核", "Odd and even kernels"),
     question=Text("卷积核为什么多用奇数，偶数核错在哪里？", "Why are kernels odd, and what is wrong with even ones?"),
     look_for=Text(
-        "先看特征图离边上的起点标记跑了多远，再看每层漂移怎样随核的奇偶交替。步幅换成 2 时，看偏的是谁。",
+        "先看特征图离边上的起点标记跑了多远，再看每层的漂移怎样随核的奇偶交替。步幅换成 2 时，看偏的又是谁。",
         "Watch how far the map runs from the marks of its start, then how the drift a layer goes with odd and even sizes. At stride 2, see which one is off.",
     ),
     scaled_down=Text(
