@@ -72,7 +72,7 @@ class Sparsity(Parameters):
 PRESETS = {
     "zeros": Preset(
         Text("数一数零", "Count the zeros"),
-        Text("同样的 L1 惩罚，SGD 和近端步各留下多少个精确的零？", "The same L1 penalty: how many exact zeros do SGD and the proximal step leave?"),
+        Text("同样的 L1 惩罚，SGD 和近端梯度各留下多少个精确的零？", "The same L1 penalty: how many exact zeros do SGD and the proximal step leave?"),
         {"task": "zeros"},
         "textbook",
     ),
@@ -84,7 +84,7 @@ PRESETS = {
     ),
     "noise": Preset(
         Text("批量只有 2", "Batches of two"),
-        Text("梯度噪声比 λ 大得多，近端步还守得住零吗？", "The gradient's noise is far larger than λ: does the proximal step hold its zeros?"),
+        Text("梯度噪声比 λ 大得多，近端梯度还守得住零吗？", "The gradient's noise is far larger than λ: does the proximal step hold its zeros?"),
         {"task": "noise", "batch": 2},
         "limits",
     ),
@@ -95,8 +95,8 @@ GALE = Source("The State of Sparsity in Deep Neural Networks", "Trevor Gale, Eri
 DHINGRA = Source("Learning Large Scale Sparse Models", "Atul Dhingra, Jie Shen, Nicholas Kleene", 2023, "https://arxiv.org/abs/2301.10958")
 
 LOOKS: dict[str, tuple[Text, Role]] = {
-    "exact": (Text("精确最小点", "exact minimum"), "theory"), "free": (Text("无惩罚", "no penalty"), "third"), "l2": (same("L2"), "baseline"),
-    "sgd": (Text("L1，SGD", "L1 by SGD"), "first"), "prox": (Text("L1，近端步", "L1 by prox"), "second"),
+    "exact": (Text("最优解", "exact minimum"), "theory"), "free": (Text("无惩罚", "no penalty"), "third"), "l2": (same("L2"), "baseline"),
+    "sgd": (Text("L1，SGD", "L1 by SGD"), "first"), "prox": (Text("L1，近端梯度", "L1 by prox"), "second"),
 }  # fmt: skip
 PERCENT = Text("精确为 0 的权重（%）", "weights exactly 0 (%)")
 CORRECT = Axis(Text("测试准确率（%）", "test accuracy (%)"), low=0, high=100)
@@ -256,19 +256,19 @@ def charts(p: Sparsity, state: State) -> tuple[Chart, ...]:
     share = {method: _mean(state.zeros, method) for method in state.zeros}
     heights = {method: [mean_and_spread(column) for column in rows.T.tolist()] for method, rows in state.bars.items()}
     histogram = BarChart(
-        Text(f"权重大小，λ = {p.lam:g}", f"Size of the weights at λ = {p.lam:g}"),
+        Text(f"权重大小的分布，λ = {p.lam:g}", f"Size of the weights at λ = {p.lam:g}"),
         tuple(map(same, ("= 0", "< 10⁻⁴", "10⁻⁴–10⁻³", "10⁻³–0.01", "0.01–0.1", "0.1–1", "> 1"))),
         Axis(Text("权重占比（%）", "share of the weights (%)"), low=0, high=100),
         tuple(Bars(*LOOKS[method], [mean for mean, _ in row], [spread or 0.0 for _, spread in row]) for method, row in heights.items()),
         _said(
-            f"精确为 0 的：SGD {share['sgd']:.2g}%，近端步 {share['prox']:.3g}%，L2 {share['l2']:.2g}%。",
+            f"精确为 0 的：SGD {share['sgd']:.2g}%，近端梯度 {share['prox']:.3g}%，L2 {share['l2']:.2g}%。",
             f"Exactly 0: {share['sgd']:.2g} % by SGD, {share['prox']:.3g} % by the proximal step, {share['l2']:.2g} % with L2.",
         ),
     )
     counted = LineChart(
         Text("精确为零的权重", "Weights that are exactly zero"), x, Axis(PERCENT, low=0, high=100),
         tuple(_line(method, lam, state.zeros[method]) for method in ("exact", *METHODS)),
-        _said(f"零的占比随 λ 变化；λ = {p.lam:g} 时精确最小点有 {share['exact']:.3g}%。", f"Share of zeros against λ; at λ = {p.lam:g} the exact minimum has {share['exact']:.3g} %."),
+        _said(f"零的占比随 λ 变化；λ = {p.lam:g} 时最优解有 {share['exact']:.3g}%。", f"Share of zeros against λ; at λ = {p.lam:g} the exact minimum has {share['exact']:.3g} %."),
         here,
     )  # fmt: skip
     if p.task == "prune":
@@ -304,12 +304,12 @@ def _trade_off(state: State) -> LineChart:
     lines = (
         _line("prox", x, state.accuracy["prox"]),
         _line("sgd", x, state.pruned["sgd"], Text("SGD，剪枝", "SGD, pruned")),
-        _line("free", x, state.pruned["free"], Text("无惩罚，剪枝", "free, pruned")),
+        _line("free", x, state.pruned["free"], Text("无惩罚，剪枝", "no penalty, pruned")),
     )
     gap = _mean(state.pruned, "free") - _mean(state.accuracy, "prox")
     return LineChart(
         Text("同样多的零，谁更准？", "Accuracy at the same number of zeros"), Axis(PERCENT, low=0, high=100), replace(CORRECT, low=40), lines,
-        _said(f"零一样多时，不加惩罚再剪枝与近端步相差 {gap:+.2g} 个百分点（所选 λ 处）。", f"With as many zeros, no penalty and pruning differs from the proximal step by {gap:+.2g} points (at the chosen λ)."),
+        _said(f"零一样多时，不加惩罚再剪枝的准确率减去近端梯度的，是 {gap:+.2g} 个百分点（所选 λ 处）。", f"With as many zeros, no penalty and pruning has an accuracy {gap:+.2g} points from that of the proximal step (at the chosen λ)."),
     )  # fmt: skip
 
 
@@ -351,9 +351,9 @@ def judge(p: Sparsity, state: State, move: float, noise: float) -> tuple[tuple[F
     lead = [a - b for a, b in zip(cut["free"], score["prox"], strict=True)]
     kept = [100 * a / b if b else 100.0 for a, b in zip(share["prox"], share["exact"], strict=True)]
     told = {
-        "zeros": Figure(Text("精确的零：L1，近端步", "Exact zeros: L1 by prox"), *mean_and_spread(share["prox"]), "%"),
-        "prune": Figure(Text("准确率：无惩罚再剪枝 − 近端步", "Accuracy: no penalty, pruned − prox"), *mean_and_spread(lead), Text("个百分点", "points")),
-        "noise": Figure(Text("近端步守住的零（最小点的零 = 100）", "Zeros that prox keeps (exact minimum = 100)"), *mean_and_spread(kept), "%"),
+        "zeros": Figure(Text("精确的零：L1，近端梯度", "Exact zeros: L1 by prox"), *mean_and_spread(share["prox"]), "%"),
+        "prune": Figure(Text("准确率：无惩罚再剪枝 − 近端梯度", "Accuracy: no penalty, pruned − prox"), *mean_and_spread(lead), Text("个百分点", "points")),
+        "noise": Figure(Text("近端梯度守住的零（最优解的零 = 100）", "Zeros that prox keeps (exact minimum = 100)"), *mean_and_spread(kept), "%"),
     }[p.task]  # fmt: skip
     kinds = (
         Text("精确的零", "Exact zeros"),
@@ -412,11 +412,11 @@ PUBLISHED = {
         NIKOLOVSKI,
     ),
     "prune": (
-        Text("简单的幅值剪枝与复杂的稀疏化方法相当或更好（ResNet-50、Transformer；摘要）", "simple magnitude pruning is comparable to complex techniques for sparsity, or better (ResNet-50, Transformer; abstract)"),
+        Text("简单的按幅值剪枝，效果与复杂的稀疏化方法相当甚至更好（ResNet-50、Transformer；摘要）", "simple magnitude pruning is comparable to complex techniques for sparsity, or better (ResNet-50, Transformer; abstract)"),
         GALE,
     ),
     "noise": (
-        Text("参数相同，批量方法得到的稀疏性到了逐样本的在线学习就保不住（摘要，定性结论）", "with the same parameter, the sparsity of batch methods is not preserved when samples come one by one (abstract, qualitative)"),
+        Text("参数相同，批量方法得到的稀疏性，换成逐样本的在线学习就保不住（摘要，定性结论）", "with the same parameter, the sparsity of batch methods is not preserved when samples come one by one (abstract, qualitative)"),
         DHINGRA,
     ),
 }  # fmt: skip
@@ -425,22 +425,22 @@ PUBLISHED = {
 def _explain_zeros(p: Sparsity, share: dict[str, float], state: State, move: float, noise: float) -> Text:
     sgd, prox, free = (_mean(state.accuracy, m) for m in ("sgd", "prox", "free"))
     found = Text(
-        f"SGD 里惩罚每步把每个权重推固定的 ηλ ≈ {move:.2g}，到零附近就来回跨过去，精确的零只有 {share['sgd']:.2g}%；L2 越近零推得越轻，{share['l2']:.2g}%。软阈值把落进 ±ηλ 的权重直接置零，得到 {share['prox']:.3g}%。"
-        f"准确率：SGD {sgd:.3g}%，近端步 {prox:.3g}%，不加惩罚 {free:.3g}%；两种 L1 的目标函数相同，只是零点的处理不同。",
+        f"用 SGD 时，惩罚每步都把权重往零推固定的一截 ηλ ≈ {move:.2g}，到了零附近就来回跨越，精确的零只有 {share['sgd']:.2g}%；L2 越靠近零推得越轻，精确的零是 {share['l2']:.2g}%。近端梯度的软阈值把落进 ±ηλ 的权重直接置零，得到 {share['prox']:.3g}%。"
+        f"准确率：SGD {sgd:.3g}%，近端梯度 {prox:.3g}%，不加惩罚 {free:.3g}%；两种 L1 的目标函数相同，只是在零点处理得不同。",
         f"In SGD the penalty moves each weight by a fixed ηλ ≈ {move:.2g} a step, so near 0 it jumps across and back: {share['sgd']:.2g} % are exactly 0. L2 pushes ever less near 0: {share['l2']:.2g} %. "
         f"The soft threshold sets to 0 whatever falls within ±ηλ: {share['prox']:.3g} %. Accuracy: {sgd:.3g} % by SGD, {prox:.3g} % by prox, {free:.3g} % without a penalty; both L1 methods have the same "
         "objective and differ only at 0. ",
     )  # fmt: skip
     note = Text("", "")
     if share["exact"] < 10:
-        note = Text(f"λ 太小：精确最小点也只有 {share['exact']:.2g}% 的零。", f"λ is too small: even the exact minimum has only {share['exact']:.2g} % of zeros.")  # fmt: skip
+        note = Text(f"λ 太小：连最优解也只有 {share['exact']:.2g}% 的零。", f"λ is too small: even the exact minimum has only {share['exact']:.2g} % zeros.")  # fmt: skip
     elif share["prox"] < share["exact"] - 3 and noise > p.lam:
         note = Text(
-            f"精确最小点有 {share['exact']:.3g}%：小批量梯度的噪声（标准差 {noise:.2g}）大于 λ，不断把一些权重从零上推开。",
+            f"最优解有 {share['exact']:.3g}% 的零：小批量梯度的噪声（标准差 {noise:.2g}）大于 λ，不断把一些权重从零上推开。",
             f"The exact minimum has {share['exact']:.3g} %: the noise of a batch's gradient (standard deviation {noise:.2g}) exceeds λ and keeps pushing some weights off 0.",
         )  # fmt: skip
     elif share["prox"] < share["exact"] - 3:
-        note = Text(f"精确最小点有 {share['exact']:.3g}%：近端步还没收敛。", f"The exact minimum has {share['exact']:.3g} %: the proximal step has not converged yet.")  # fmt: skip
+        note = Text(f"最优解有 {share['exact']:.3g}% 的零：近端梯度还没收敛。", f"The exact minimum has {share['exact']:.3g} %: the proximal step has not converged yet.")  # fmt: skip
     return found + note
 
 
@@ -448,19 +448,19 @@ def _explain_pruning(lead: list[float], zeros: float, state: State) -> Text:
     mean, low, high = interval(lead)
     sgd, free, prox = _mean(state.pruned, "sgd"), _mean(state.pruned, "free"), _mean(state.accuracy, "prox")
     found = Text(
-        f"近端步有 {zeros:.3g}% 的零，准确率 {prox:.3g}%。把 L1-SGD 的权重按大小剪到同样多的零：{sgd:.3g}%；完全不加惩罚，训练后直接剪：{free:.3g}%（与近端步之差的 95% 区间 {low:+.2g} … {high:+.2g} 个百分点）。",
-        f"The proximal step has {zeros:.3g} % of zeros and an accuracy of {prox:.3g} %. SGD's L1 weights, pruned by size to as many zeros, get {sgd:.3g} %; no penalty at all, pruned after training, {free:.3g} % "
+        f"近端梯度有 {zeros:.3g}% 的零，准确率 {prox:.3g}%。把 L1-SGD 的权重按大小剪到同样多的零，准确率是 {sgd:.3g}%；完全不加惩罚，训练完直接剪，是 {free:.3g}%（与近端梯度之差的 95% 区间 {low:+.2g} … {high:+.2g} 个百分点）。",
+        f"The proximal step leaves {zeros:.3g} % zeros and has an accuracy of {prox:.3g} %. SGD's L1 weights, pruned by size to as many zeros, get {sgd:.3g} %; no penalty at all, pruned after training, {free:.3g} % "
         f"(95 % interval of the difference: {low:+.2g} … {high:+.2g} points). ",
     )  # fmt: skip
     most, last = float(state.zeros["prox"][:, -1].mean()), float((state.pruned["free"] - state.accuracy["prox"])[:, -1].mean())
     why = Text(
-        f"零不必在训练中得到：L1 还把留下的权重也往零拉（有偏），剪枝没有这个代价。λ 再大 10 倍，有 {most:.3g}% 的零，差是 {last:+.2g} 个百分点。这里剪完没有微调。",
-        f"Zeros need not come from training: L1 also pulls the weights that stay towards 0 (a bias), a price that pruning does not pay. With ten times the λ there are {most:.3g} % of zeros and the difference is "
+        f"零不必在训练中得到：L1 把留下的权重也往零拉（有偏），剪枝没有这个代价。λ 再大 10 倍时，零占 {most:.3g}%，差距是 {last:+.2g} 个百分点。这里剪完没有微调。",
+        f"Zeros need not come from training: L1 also shrinks the weights that stay (a bias), a price that pruning does not pay. At ten times the λ there are {most:.3g} % zeros and the difference is "
         f"{last:+.2g} points. Nothing is fine-tuned here.",
     )  # fmt: skip
     if mean < -1:
         why = Text(
-            "剪掉的权重合起来已不可忽略，又没有微调；L1 则在训练中就让留下的权重适应了。",
+            "剪掉的权重合起来已不可忽略，又没有微调；用 L1 时，留下的权重在训练中就已经适应。",
             "What is pruned away adds up, and nothing is fine-tuned; under L1 the weights that stay have adapted in training.",
         )
     return found + why
@@ -468,16 +468,16 @@ def _explain_pruning(lead: list[float], zeros: float, state: State) -> Text:
 
 def _explain_noise(p: Sparsity, kept: float, share: dict[str, float], noise: float) -> Text:
     found = Text(
-        f"精确最小点有 {share['exact']:.3g}% 的零，批量 {p.batch} 的近端步有 {share['prox']:.3g}%，相当于它的 {kept:.3g}%；SGD 仍是 {share['sgd']:.2g}%。",
-        f"The exact minimum has {share['exact']:.3g} % of zeros, the proximal step with batches of {p.batch} has {share['prox']:.3g} %, which is {kept:.3g} % of that; SGD still has {share['sgd']:.2g} %. ",
+        f"最优解有 {share['exact']:.3g}% 的零，批量 {p.batch} 的近端梯度有 {share['prox']:.3g}%，相当于它的 {kept:.3g}%；SGD 仍是 {share['sgd']:.2g}%。",
+        f"The exact minimum has {share['exact']:.3g} % zeros, the proximal step with batches of {p.batch} {share['prox']:.3g} %, which is {kept:.3g} % of that; SGD still has {share['sgd']:.2g} %. ",
     )  # fmt: skip
     why = Text(
-        f"批量够大：梯度噪声的标准差 {noise:.2g} 不超过 λ = {p.lam:g}，零就留得住；还差的只是没收敛。",
-        f"The batch is large enough: the gradient's noise, {noise:.2g}, does not exceed λ = {p.lam:g}, so zeros stay; what is missing has not converged yet.",
+        f"批量够大：梯度噪声的标准差 {noise:.2g} 不超过 λ = {p.lam:g}，零就留得住；还差的那些只是没收敛。",
+        f"The batch is large enough: the gradient's noise, {noise:.2g}, does not exceed λ = {p.lam:g}, so zeros stay; those still missing have not converged yet.",
     )
     if noise > p.lam:
         why = Text(
-            f"权重要停在零上，每一步的梯度都得不超过 λ = {p.lam:g}；小批量梯度的噪声标准差是 {noise:.2g}，为 λ 的 {noise / p.lam:.2g} 倍，总把一些权重推开。对策是增大批量，或像 RDA、FTRL 那样对梯度的平均做阈值。",
+            f"权重要停在零上，每一步的梯度都得不超过 λ = {p.lam:g}；小批量梯度的噪声标准差是 {noise:.2g}，是 λ 的 {noise / p.lam:.2g} 倍，总会把一些权重推开。对策是增大批量，或像 RDA、FTRL 那样对平均梯度取阈值。",
             f"To rest at 0 a weight needs every step's gradient to be within λ = {p.lam:g}; the noise of a batch's gradient has a standard deviation of {noise:.2g}, {noise / p.lam:.2g} times λ, and keeps pushing some off. "
             "Remedies: larger batches, or a threshold on the average gradient, as in RDA and FTRL.",
         )  # fmt: skip
@@ -490,17 +490,17 @@ def _explain_noise(p: Sparsity, kept: float, share: dict[str, float], noise: flo
 def predict(p: Sparsity) -> Prediction:
     if p.task == "prune":
         return Prediction(
-            Text(f"近端步用 λ = {p.lam:g} 训练；另一个不加惩罚，训练后剪到同样多的零、不微调。后者的测试准确率会？", f"One trains by the proximal step at λ = {p.lam:g}, one without a penalty and is then pruned to as many zeros, with no fine-tuning. The second one's test accuracy is…"),
+            Text(f"近端梯度用 λ = {p.lam:g} 训练；另一个不加惩罚，训练后剪到同样多的零、不微调。后者的测试准确率会怎样？", f"One trains by the proximal step at λ = {p.lam:g}, one without a penalty and is then pruned to as many zeros, with no fine-tuning. The second one's test accuracy is…"),
             {"fine": Text("不低，或只低不到 1 个百分点", "no lower, or by less than a point"), "worse": Text("低 1–10 个百分点", "1 to 10 points lower"), "lost": Text("低 10 个百分点以上", "over 10 points lower")},
         )  # fmt: skip
     if p.task == "noise":
         return Prediction(
-            Text(f"λ = {p.lam:g}，批量只有 {p.batch}。精确最小点的零，近端步能有多少？", f"λ = {p.lam:g} and batches of {p.batch}. Compared with the exact minimum, how many zeros does the proximal step have?"),
+            Text(f"λ = {p.lam:g}，批量大小是 {p.batch}。最优解里的零，近端梯度能守住多少？", f"λ = {p.lam:g} and batches of {p.batch}. Compared with the exact minimum, how many zeros does the proximal step have?"),
             {"most": Text("90% 以上", "over 90 %"), "some": Text("60%–90%", "60 to 90 %"), "few": Text("不到 60%", "under 60 %")},
         )  # fmt: skip
     return Prediction(
         Text(f"同样的 L1 惩罚，λ = {p.lam:g}，批量 {p.batch}。谁会让 10% 以上的权重精确等于 0？", f"The same L1 penalty with λ = {p.lam:g}, batches of {p.batch}. Which makes over 10 % of the weights exactly 0?"),
-        {"prox": Text("只有近端步", "only the proximal step"), "both": Text("两者都会", "both"), "sgd": Text("只有 SGD", "only SGD"), "neither": Text("都不会", "neither")},
+        {"prox": Text("只有近端梯度", "only the proximal step"), "both": Text("两者都会", "both"), "sgd": Text("只有 SGD", "only SGD"), "neither": Text("都不会", "neither")},
     )  # fmt: skip
 
 
@@ -563,11 +563,11 @@ DEMO = Demo(
     title=Text("L1 与真正的零", "L1 and exact zeros"),
     question=Text("想得到稀疏的权重，一定要用 L1 吗？", "Is L1 needed to obtain sparse weights?"),
     look_for=Text(
-        "先看最左边那组柱子：谁的权重恰好等于 0，谁的只是很小；再看零的占比离精确最小点的虚线有多远，以及为此付出的准确率。",
+        "先看最左边那组柱子：谁的权重恰好等于 0，谁的只是很小；再看零的占比离最优解（虚线）有多远，准确率又为此付出了多少。",
         "Look at the leftmost bars: whose weights are exactly 0, and whose are merely small. Then see how far the zeros are from the dashed line of the exact minimum, and what they cost in accuracy.",
     ),
     scaled_down=Text(
-        "用 8×8 数字上的 softmax 回归代替深度网络：它是凸的，精确最小点的零可以算出来；网络深了没有这个保证，剪枝之后通常还会微调。",
+        "用 8×8 数字上的 softmax 回归代替深度网络：它是凸问题，最优解里有多少零可以算出来；深度网络没有这个保证，剪枝之后通常还要微调。",
         "Softmax regression on 8×8 digits stands in for a deep network: it is convex, so the zeros of the exact minimum can be computed. Deep networks give no such guarantee, and are usually fine-tuned after pruning.",
     ),
     parameters=Sparsity,
