@@ -130,7 +130,7 @@ PRESETS = {
     "network": Preset(
         Text("网络", "Network"),
         Text(
-            "36 个学习率 × 5 个种子的小网络一起训练：太小走不动，太大学不会。",
+            "36 个学习率 × 5 个种子的小网络一起训练：太小走不动，太大就崩。",
             "36 rates × 5 seeds trained at once: too small crawls, too large breaks.",
         ),
         {"task": "network"},
@@ -156,7 +156,7 @@ PRESETS = {
     ),
     "range-test": Preset(
         Text("范围测试", "Range test"),
-        Text("一次短跑里学习率指数上升，能否省掉整张网格？", "One short run with a rising rate: can it replace the whole grid?"),
+        Text("一次短训练里学习率指数上升，能否省掉整张网格？", "One short run with a rising rate: can it replace the whole grid?"),
         {"task": "range-test"},
     ),
 }
@@ -297,7 +297,10 @@ def _recent(history: Tensor) -> Tensor:
 
 # ---- the digit network -----------------------------------------------------------------------------------------------
 
-LOSS_AXIS = Axis(Text("训练损失（nats，对数）", "training loss (nats, log)"), log=True, low=1e-3, high=30)
+
+def _loss_axis(p: Rates) -> Axis:
+    """Above it a loss counts as diverged. Adam's bounded steps lead to large losses that stay finite, so its axis reaches further."""
+    return Axis(Text("训练损失（nat，对数）", "training loss (nats, log)"), log=True, low=1e-3, high=1e4 if p.optimizer == "adam" else 30)
 
 
 def _best_and_edge(rates: Sequence[float], losses: Tensor, guessing: float) -> list[tuple[float, float]]:
@@ -317,7 +320,7 @@ def _best_and_edge(rates: Sequence[float], losses: Tensor, guessing: float) -> l
 
 
 def _run_network(p: Rates, device: torch.device, generator: torch.Generator) -> Iterator[Snapshot]:
-    frame = _Frame(p, LOSS_AXIS, Text("训练损失与学习率", "Training loss against learning rate"))
+    frame = _Frame(p, _loss_axis(p), Text("训练损失与学习率", "Training loss against learning rate"))
     yield Snapshot(0, Text("载入数字", "Loading the digits"), (frame.by_rate(()), frame.by_step((), torch.empty(0))))
     rates = log_spaced(p.low, p.high, p.count)
     networks = _DigitNetworks(p, p.count, device, generator)
@@ -336,7 +339,7 @@ def _run_network(p: Rates, device: torch.device, generator: torch.Generator) -> 
     if math.isfinite(best):
         rules.append(Rule(Text(f"最好 {best:.2g}", f"best {best:.2g}"), best, "second"))
     if math.isfinite(edge):
-        rules.append(Rule(Text(f"边缘 {edge:.2g}", f"edge {edge:.2g}"), edge, "warning"))
+        rules.append(Rule(Text(f"上限 {edge:.2g}", f"edge {edge:.2g}"), edge, "warning"))
     figures = (
         Figure(Text("损失最低的学习率", "Rate of the lowest loss"), best, best_spread),
         Figure(Text("还能训练的最大学习率", "Largest rate that still trains"), edge, edge_spread),
@@ -358,13 +361,13 @@ def _judge_network(p: Rates, ratios: Sequence[float], rates: Sequence[float]) ->
     fine = rates[1] / rates[0] <= 2
     status: Status = "reproduced" if upper <= 2 and fine else "same_direction" if upper < 10 else "not_at_this_scale"
     found = Text(
-        f"还能训练的最大学习率是最好学习率的 {mean:.2g} 倍（相邻网格点相差 {rates[1] / rates[0]:.2g} 倍，更细分辨不出）。",
-        f"The largest rate that still trains is {mean:.2g} times the best one (neighbours on the grid differ by {rates[1] / rates[0]:.2g}, "
+        f"还能训练的最大学习率是最好学习率的 {mean:.2g} 倍（相邻网格点相差 {rates[1] / rates[0]:.2g} 倍，再细就分辨不出了）。",
+        f"The largest rate that still trains is {mean:.2g} times the best one (neighbours on the grid differ by a factor of {rates[1] / rates[0]:.2g}, "
         "so nothing finer can be told). ",
     )
     if math.isinf(mean):
         found = Text(
-            "至少有一个种子在这个范围里找不到边缘：要么没有一个学习率把损失降到瞎猜的一半以下，要么最大的学习率仍能训练。",
+            "至少有一个种子在这个范围里找不到上限：要么没有一个学习率能把损失降到瞎猜的一半以下，要么最大的学习率也还能训练。",
             "For at least one seed this range shows no edge: no rate brought the loss below half that of guessing, or the largest still trains. ",
         )
         why = Text("请增加步数或改变范围再试。", "Take more steps or another range.")
@@ -374,8 +377,8 @@ def _judge_network(p: Rates, ratios: Sequence[float], rates: Sequence[float]) ->
         why = Text("网格太粗，检验不了“2 倍以内”；请增加学习率个数。", "The grid is too coarse to test a factor of two; take more rates.")
     elif p.optimizer == "adam":
         why = Text(
-            "Adam 的步长有上限，所以没有悬崖，只有一段缓坡：学习率超过最好值后，网络还能学一点，但越来越差。经验法则说的是 SGD。",
-            "Adam's steps are bounded, so there is a slope rather than a cliff: past the best rate a network still learns something, but ever less. "
+            "Adam 的步长有上限，所以没有悬崖，只有一段缓坡：学习率超过最好值后，起初还能学到一些，但越来越差。经验法则说的是 SGD。",
+            "Adam's steps are bounded, so there is a slope rather than a cliff: past the best rate a network still learns at first, but ever less. "
             "The rule of thumb is about SGD.",
         )
     else:
@@ -494,10 +497,10 @@ def _judge_quadratic(p: Rates, edges: Sequence[float]) -> Outcome:
     else:
         why = Text(
             found.zh
-            + "最陡方向每步乘以 1−ηλmax，绝对值一超过 1 就指数增长；条件数只决定收敛快慢，不改变发散点。"
+            + "最陡方向上的分量每步乘以 1−ηλmax，绝对值一超过 1 就指数增长；条件数只决定收敛快慢，不改变发散点。"
             + ("图中曲线用了学习率调度，发散点用恒定学习率量。" if p.schedule != "constant" else ""),
             found.en
-            + "Each step multiplies the steepest direction by 1−ηλmax; once that exceeds 1 in size it grows exponentially. The condition number sets the speed, "
+            + "Each step multiplies the component along the steepest direction by 1−ηλmax; once that exceeds 1 in size it grows exponentially. The condition number sets the speed, "
             "not the edge."
             + (" The curves follow the schedule; the edge is measured at a constant rate." if p.schedule != "constant" else ""),
         )
@@ -524,7 +527,7 @@ def _smooth(history: Tensor) -> Tensor:
 
 
 def _run_range_test(p: Rates, device: torch.device, generator: torch.Generator) -> Iterator[Snapshot]:
-    frame = _Frame(p, LOSS_AXIS, Text("一次短跑与整张网格", "One short run against the whole grid"))
+    frame = _Frame(p, _loss_axis(p), Text("一次短训练与整张网格", "One short run against the whole grid"))
     yield Snapshot(0, Text("载入数字", "Loading the digits"), (frame.by_rate(()),))
     rising, test_name = log_spaced(p.low, p.high, p.steps), Text("范围测试", "range test")
     factors = [rate / p.high for rate in rising]
@@ -541,7 +544,7 @@ def _run_range_test(p: Rates, device: torch.device, generator: torch.Generator) 
     turn, turn_spread = mean_and_spread(turns)
     rules = (
         Rule(Text(f"转折 {turn:.2g}", f"turn {turn:.2g}"), turn, "warning"),
-        Rule(Text(f"建议下界 {turn / 4:.2g}", f"suggested from {turn / 4:.2g}"), turn / 4, "first"),
+        Rule(Text(f"下界 {turn / 4:.2g}", f"from {turn / 4:.2g}"), turn / 4, "first"),
     )
     rates = log_spaced(p.low, p.high, p.count)
     networks = _DigitNetworks(p, p.count, device, generator)
@@ -570,25 +573,25 @@ def _judge_range_test(ratios: Sequence[float]) -> Outcome:
     where = "unclear" if math.isinf(mean) else "below" if mean < 0.25 else "within" if mean <= 1 else "above"
     reasons = {
         "within": Text(
-            f"最好的恒定学习率是转折点的 {mean:.2g} 倍，落在建议的 ¼ … 1 倍之间：一次短跑就够选学习率。",
+            f"最好的恒定学习率是转折点的 {mean:.2g} 倍，落在建议的 ¼ … 1 倍之间：一次短训练就足以选好学习率。",
             f"The best constant rate is {mean:.2g} times the turning point, within the suggested ¼ … 1: one short run was enough to choose.",
         ),
         "below": Text(
-            f"最好的恒定学习率只有转折点的 {mean:.2g} 倍：上升时网络在每个学习率只停留片刻，到转折点才来得及显出不稳，因而高估。",
-            f"The best constant rate is only {mean:.2g} times the turning point: the run passes each rate in a moment, so instability shows late and the test aims too high.",
+            f"最好的恒定学习率只有转折点的 {mean:.2g} 倍：学习率上升时，网络在每个值上只停留片刻，不稳定来不及显现，所以范围测试高估了。",
+            f"The best constant rate is only {mean:.2g} times the turning point: the rising run stays only a moment at each rate, so instability shows late and the test aims too high.",
         ),
         "above": Text(
-            f"最好的恒定学习率是转折点的 {mean:.2g} 倍：上升途中网络一步就踩坏了已学到的东西，单独训练却承受得住，因而低估。",
-            f"The best constant rate is {mean:.2g} times the turning point: a rate that spoils the rising run is still borne by a run trained at it from the start, so the test aims too low.",
+            f"最好的恒定学习率是转折点的 {mean:.2g} 倍：学习率在上升途中，一步就可能毁掉已学到的东西；从头就用这个学习率训练却承受得住，所以范围测试低估了。",
+            f"The best constant rate is {mean:.2g} times the turning point: a rate that spoils the rising run may still suit a run that keeps to it from the start, so the test aims too low.",
         ),
         "unclear": Text(
-            "在这个范围和步数内，至少有一个种子没有一个学习率把损失降到瞎猜的一半以下，无从比较。请增加步数。",
+            "在这个范围和步数内，至少有一个种子的所有学习率都没能把损失降到瞎猜的一半以下，无从比较。请增加步数。",
             "With this range and number of steps, for at least one seed no rate brought the loss below half that of guessing, so there is nothing to compare. Take more steps.",
         ),
     }
     note = Text(
-        "（均值的区间跨过了界线时不算复现；原文让学习率线性上升，这里是指数上升。）",
-        " (Not reproduced where the interval crosses a bound; the paper raises the rate linearly, here exponentially.)",
+        "（整个 95% 区间都落在 ¼ … 1 之内才算复现；原文让学习率线性上升，这里是指数上升。）",
+        " (It counts as reproduced only if the whole 95 % interval lies within ¼ … 1; the paper raises the rate linearly, here it rises exponentially.)",
     )
     verdict = Verdict(
         status,
@@ -750,8 +753,8 @@ DEMO = Demo(
     title=Text("学习率：太大与太小", "Learning rate: too large, too small"),
     question=Text("学习率设得太大或太小，会发生什么？", "What happens when the learning rate is too large or too small?"),
     look_for=Text(
-        "看损失对学习率的 U 形曲线：左边走得太慢，右边突然断崖。留意最好的学习率离断崖有多近。",
-        "Watch the U-shape of loss against rate: the left crawls, the right ends at a sudden cliff. Note how near the best rate is to that cliff.",
+        "看损失随学习率变化的 U 形曲线：左边走得太慢，右边像掉下悬崖一样突然发散。留意最好的学习率离悬崖有多近。",
+        "Watch the U-shape of loss against rate: on the left training crawls, on the right it diverges as if over a cliff. Note how near the best rate is to that cliff.",
     ),
     scaled_down=Text(
         "用 1,797 张 8×8 数字和一个隐藏层的小网络代替 CIFAR-10 与 ImageNet 上的大网络，每个网络只训练几百步。",
