@@ -651,20 +651,20 @@ def _told_gradient(p: GradientFlow, name: Text, recipe: int, history: History) -
 
 def _told_cause(p: GradientFlow, history: History, plain: int, degrades: bool, untrained: bool) -> Text:
     """What this run says about He's remark that vanishing gradients are an unlikely cause."""
+    name = build_recipes(p)[plain].name
     if not degrades:
         if untrained:
             return Text(
                 "不用残差时，浅的也没训动，深的谈不上更差。",
                 "Without skips not even the shallow stack trains, so the deep one cannot be worse.",
             )
-        return Text("不用残差，深的也没有比浅的更差。", "Without skips the deep stack is no worse than the shallow one.")
+        return Text(f"“{name.zh}”变深以后没有明显变差。", f"“{name.en}” is not clearly worse when deep than when shallow.")
     paper = Text(
         "He 等人的普通网络都有 BN，他们查过反向梯度，范数正常，因此认为退化“不太可能”是梯度消失造成的",
         "He et al.'s plain nets all have BN; they found the norms of the gradients healthy and hold vanishing gradients an “unlikely” cause",
     )
     if p.norm == "none":
         return Text(f"{paper.zh}；这里没有归一化层，情形不同。", f"{paper.en}; there is no norm layer here, which is a different case.")
-    name = build_recipes(p)[plain].name
     first, last = (_mean(history.layer(plain, layer, start=False)) for layer in (1, p.depth))
     grown = p.norm == "batch" and _mean(history.layer(plain, 1)) > 10 * _mean(history.layer(plain, p.depth))
     healthy = math.isfinite(first) and first > 0.01 * last
@@ -688,8 +688,8 @@ def _told_skip(
     if diverged(history, skip) and p.norm == "none":
         start = _mean(history.layer(skip, 1, 1))
         return Text(
-            f"这在意料之中：恒等通路防消失，不防爆炸。没有归一化时，每对层都把支路的方差加上去（He 初始化约翻一倍），有残差时第 1 层权重的梯度一开始就有 {_digits(start)}。要靠归一化或更小的初值（试试 g = 0.58）。",
-            "That is to be expected: the identity path guards against vanishing, not against explosion. Without a norm layer every pair adds the variance of its branch (about a doubling with He's scale), "
+            f"带残差的网络发散，在意料之中：恒等通路防消失，不防爆炸。没有归一化时，每对层都把支路的方差加上去（He 初始化约翻一倍），有残差时第 1 层权重的梯度一开始就有 {_digits(start)}。要靠归一化或更小的初值（试试 g = 0.58）。",
+            "That the stack with skips diverges is to be expected: the identity path guards against vanishing, not against explosion. Without a norm layer every pair adds the variance of its branch (about a doubling with He's scale), "
             f"and with skips the gradient of layer 1's weights starts at {_digits(start)}. It takes a norm layer or smaller weights (try g = 0.58).",
         )
     if helps:

@@ -584,8 +584,8 @@ def _explain_depth(
         )
     elif p.activation == "tanh":
         why = Text(
-            f"tanh 在 0 附近斜率为 1，别处更小，所以 Xavier 的每层因子略小于 1：末层与首层之比，激活是 {ends[0]:.2g}，梯度是 {ends[1]:.2g}。He 的尺度对 tanh 偏大：单元饱和，微小的差别被逐层放大。",
-            f"Near 0 tanh has slope 1, elsewhere less, so Xavier's factor per layer is a little under 1: last layer over first, activations are {ends[0]:.2g} and gradients {ends[1]:.2g}. "
+            f"tanh 在 0 附近斜率为 1，别处更小，所以 Xavier 的激活每层只略微变小：末层与首层之比，激活是 {ends[0]:.2g}，梯度是 {ends[1]:.2g}。He 的尺度对 tanh 偏大：单元饱和，微小的差别被逐层放大。",
+            f"Near 0 tanh has slope 1, elsewhere less, so under Xavier activations shrink only a little from layer to layer: last layer over first, they are {ends[0]:.2g}, gradients {ends[1]:.2g}. "
             "He's scale is too large for tanh: units saturate and small differences grow. ",
         )
     else:

@@ -309,7 +309,7 @@ def _trade_off(state: State) -> LineChart:
     gap = _mean(state.pruned, "free") - _mean(state.accuracy, "prox")
     return LineChart(
         Text("同样多的零，谁更准？", "Accuracy at the same number of zeros"), Axis(PERCENT, low=0, high=100), replace(CORRECT, low=40), lines,
-        _said(f"零一样多时，不加惩罚再剪枝的准确率减去近端梯度的，是 {gap:+.2g} 个百分点（所选 λ 处）。", f"With as many zeros, no penalty and pruning has an accuracy {gap:+.2g} points from that of the proximal step (at the chosen λ)."),
+        _said(f"零一样多时，不加惩罚再剪枝的准确率减去近端梯度的，是 {gap:+.2g} 个百分点（所选 λ 处）。", f"With as many zeros, the accuracy of no penalty and pruning minus that of the proximal step is {gap:+.2g} points (at the chosen λ)."),
     )  # fmt: skip
 
 
@@ -469,7 +469,7 @@ def _explain_pruning(lead: list[float], zeros: float, state: State) -> Text:
 def _explain_noise(p: Sparsity, kept: float, share: dict[str, float], noise: float) -> Text:
     found = Text(
         f"最优解有 {share['exact']:.3g}% 的零，批量 {p.batch} 的近端梯度有 {share['prox']:.3g}%，相当于它的 {kept:.3g}%；SGD 仍是 {share['sgd']:.2g}%。",
-        f"The exact minimum has {share['exact']:.3g} % zeros, the proximal step with batches of {p.batch} {share['prox']:.3g} %, which is {kept:.3g} % of that; SGD still has {share['sgd']:.2g} %. ",
+        f"The exact minimum has {share['exact']:.3g} % zeros, the proximal step with batches of {p.batch} has {share['prox']:.3g} %, which is {kept:.3g} % of that; SGD still has {share['sgd']:.2g} %. ",
     )  # fmt: skip
     why = Text(
         f"批量够大：梯度噪声的标准差 {noise:.2g} 不超过 λ = {p.lam:g}，零就留得住；还差的那些只是没收敛。",
