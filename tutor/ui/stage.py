@@ -15,7 +15,7 @@ from tutor.ui.strings import STRINGS
 
 _WORDS = (
     "elapsed", "remaining", "second", "diverged", "download_png", "download_svg", "download_csv", "figures", "figure_name", "figure_value",
-    "figure_spread", "measured", "published", "status_reproduced", "status_same_direction", "status_not_at_this_scale", "log_scale", "pin",
+    "figure_spread", "measured", "published", "and_others", "colon", "status_reproduced", "status_same_direction", "status_not_at_this_scale", "log_scale", "pin",
     "unpin", "pinned", "pinned_mark", "pinned_elsewhere", "replay", "replay_pause", "replay_position",
 )  # fmt: skip
 

@@ -117,6 +117,8 @@ STRINGS: Mapping[str, Text] = {
     "status_same_direction": Text("本规模下方向一致", "same direction at this scale"),
     "status_not_at_this_scale": Text("本规模下未出现", "not at this scale"),
     "measured": Text("本次测得", "Measured here"),
+    "colon": Text("：", ": "),
+    "and_others": Text(" 等", " et al."),
     "published": Text("文献报告", "Published"),
     "prediction_right": Text("你预测对了：{answer}", "Your prediction held: {answer}"),
     "prediction_wrong": Text("你预测的是「{guess}」，实际是「{answer}」", "You predicted “{guess}”; it was “{answer}”"),

@@ -48,7 +48,36 @@ function divergence(line, chart, labelled) {
 // One kind of sign for each kind of series, whatever ECharts would draw for it.
 function legendOf(items, place) {
   const icon = item => item.role === 'theory' ? 'path://M0 4h6v2H0zM9 4h6v2H9z' : item.style === 'dots' || item.x && item.style === undefined ? 'circle' : 'roundRect';
-  return Object.assign({ show: items.length > 0, type: 'scroll', itemWidth: 16, itemHeight: 9, itemGap: 9, textStyle: { color: textColour() }, pageTextStyle: { color: textColour() }, pageIconColor: textColour(), data: items.map(item => ({ name: item.name, icon: icon(item) })) }, place);
+  return Object.assign({ show: items.length > 0, type: 'plain', itemWidth: 16, itemHeight: 9, itemGap: 9, textStyle: { color: textColour() }, data: items.map(item => ({ name: item.name, icon: icon(item) })) }, place);
+}
+
+const LEGEND_ROW = 20;
+const NAME_ROW = 16;
+
+// The name of an x axis below a plane so wide: it breaks between words (or Chinese characters), in as many rows as it takes.
+function nameBelow(spec, wide) {
+  const rows = [''];
+  for (const piece of spec.label.match(/[\u2e80-\uffff]|[^\s\u2e80-\uffff]+\s*/g) || []) {
+    if (rows[rows.length - 1] && 1.1 * textWidth(rows[rows.length - 1] + piece.trimEnd()) > wide) rows.push('');
+    rows[rows.length - 1] += piece;
+  }
+  return { rows: rows.length, name: { name: rows.join('\n'), nameGap: 30, nameTextStyle: { color: textColour(), fontSize: 13, lineHeight: NAME_ROW } } };
+}
+
+// The name of a y axis: along it, or above it where that leaves too little room; there the names of rules have their place, too.
+function nameBeside(left, narrow, rules) {
+  return narrow ? { nameLocation: 'end', nameGap: 8 + rules, nameTextStyle: { align: 'left', color: textColour(), padding: [0, 0, 0, 8 - left] } } : { nameGap: Math.max(48, left - 26) };
+}
+
+// How many rows a legend takes: its names follow each other, and go on in the next row where the width ends.
+function legendRows(items, width) {
+  let [rows, used] = [items.length ? 1 : 0, 0];
+  for (const item of items) {
+    const wanted = 32 + 1.05 * textWidth(item.name);
+    if (used && used + wanted > width) { rows += 1; used = 0; }
+    used += wanted;
+  }
+  return rows;
 }
 
 function lineSeries(line, chart, direct) {
@@ -72,19 +101,30 @@ function reach(chart) {
   return [chart.x.low ?? Math.min(...all), chart.x.high ?? Math.max(...all)].map(x => chart.x.log ? Math.log(x) : x);
 }
 
-// Names of rules stand above the plane: neighbours one above the other, and those at a side inwards.
-const rulesHeight = chart => [0, 12, 26][Math.min(2, chart.rules.length)];
-
-function rules(chart) {
+// Names of rules stand above the plane, those at a side inwards; one that would run into its neighbour stands a row higher.
+function placedRules(chart, width) {
   const [low, high] = reach(chart);
-  const order = [...chart.rules].sort((a, b) => a.x - b.x);
-  const align = rule => { const share = ((chart.x.log ? Math.log(rule.x) : rule.x) - low) / (high - low); return share < 0.2 ? 'left' : share > 0.8 ? 'right' : 'center'; };
+  let [end, lifted] = [-Infinity, false];
+  return [...chart.rules].sort((a, b) => a.x - b.x).map(rule => {
+    const share = ((chart.x.log ? Math.log(rule.x) : rule.x) - low) / (high - low);
+    const align = share < 0.2 ? 'left' : share > 0.8 ? 'right' : 'center';
+    const [at, wide] = [share * (width - 90), textWidth(rule.name)];
+    const start = at - { left: 0, center: wide / 2, right: wide }[align];
+    lifted = start < end + 8 && !lifted;
+    end = Math.max(end, start + wide);
+    return { rule, align, lifted };
+  });
+}
+
+const rulesHeight = (chart, width) => !chart.rules.length ? 0 : placedRules(chart, width).some(placed => placed.lifted) ? 26 : 12;
+
+function ruleLines(chart, width) {
   return {
     type: 'line', name: '', data: [], silent: true, tooltip: { show: false },
     markLine: {
-      silent: true, symbol: 'none', data: order.map((rule, i) => ({
+      silent: true, symbol: 'none', data: placedRules(chart, width).map(({ rule, align, lifted }) => ({
         xAxis: rule.x, lineStyle: { type: 'dashed', width: 1.5, color: roleColour(rule.role) },
-        label: { formatter: rule.name, position: 'end', rotate: 0, color: textColour(), fontSize: 12, distance: 4 + 14 * (i % 2), align: align(rule) },
+        label: { formatter: rule.name, position: 'end', rotate: 0, color: textColour(), fontSize: 12, distance: lifted ? 18 : 4, align },
       })),
     },
   };
@@ -98,24 +138,32 @@ function endTogether(chart, lines) {
   return !last.length || Math.max(...last) - Math.min(...last) <= 0.02 * (high - low);
 }
 
-function lineOption(chart, width) {
+// The lines of a legend, and whether lines are named at their ends instead.
+function lineNames(chart, width) {
   const named = chart.lines.filter(line => line.shade === null);
   const many = chart.lines.length > named.length;
   const direct = width >= 620 && (many || (named.length <= 6 && endTogether(chart, named)));
-  const legend = !direct && named.length > 1 || many && named.length > 0;
-  const yName = { nameGap: 48, name: width < 480 ? '' : chart.y.label };
+  return { many, direct, items: !direct && named.length > 1 || many ? named : [] };
+}
+
+function lineOption(chart, width) {
+  const { many, direct, items } = lineNames(chart, width);
+  const rows = legendRows(items, width);
+  const narrow = width < 480;
+  const [left, right, rules] = [narrow ? 52 : 72, direct ? (many ? 70 : 150) : 20, rulesHeight(chart, width)];
+  const below = nameBelow(chart.x, width - left - right);
   return {
-    grid: { left: width < 480 ? 52 : 72, right: direct ? (many ? 70 : 150) : 20, top: (legend ? 40 : 16) + (width < 480 ? 16 : 0) + rulesHeight(chart), bottom: 54 },
-    xAxis: axis(chart.x, { nameGap: 30 }),
-    yAxis: Object.assign(axis(chart.y, yName), width < 480 ? { name: chart.y.label, nameLocation: 'end', nameGap: 8, nameTextStyle: { align: 'left', color: textColour(), padding: [0, 0, 0, -44] } } : {}),
-    legend: legendOf(legend ? named : [], { top: 0 }),
+    grid: { left, right, top: 16 + (rows && 4 + rows * LEGEND_ROW) + (narrow ? 16 : 0) + rules, bottom: 38 + NAME_ROW * below.rows },
+    xAxis: axis(chart.x, below.name),
+    yAxis: axis(chart.y, nameBeside(left, narrow, rules)),
+    legend: legendOf(items, { top: 0 }),
     tooltip: { trigger: many ? 'item' : 'axis', valueFormatter: number, confine: true },
     series: [
       ...chart.lines.filter(line => line.low.length).map(band),
       ...chart.lines.map(line => lineSeries(line, chart, direct)),
       // Of many curves only the last one gets the word: arrows stand side by side.
       ...chart.lines.map((line, i) => divergence(line, chart, line.shade === null || i === chart.lines.length - 1)).filter(series => series.data.length),
-      ...(chart.rules.length ? [rules(chart)] : []),
+      ...(chart.rules.length ? [ruleLines(chart, width)] : []),
     ],
   };
 }
@@ -126,9 +174,10 @@ function short(value) {
   return Math.abs(value) < 1e6 ? number(value / 1e3) + 'k' : number(value / 1e6) + 'M';
 }
 
-// Error bars with their values above them, where there is room; a bar without an end is an arrow at the top of the frame.
+// Error bars with their values above them, where there is room for all; a bar without an end is an arrow at the top of the frame.
 function errorBars(chart, group, position) {
   const error = i => group.errors[i] ?? 0;
+  const widest = Math.max(...chart.groups.flatMap(each => each.values).filter(value => typeof value === 'number').map(value => textWidth(short(value))));
   return {
     type: 'custom', silent: true, z: 4, name: group.name, tooltip: { show: false },
     data: group.values.map((value, i) => [i, value === 'inf' ? (chart.y.high ?? 1) : value]).filter(row => typeof row[1] === 'number'),
@@ -141,9 +190,8 @@ function errorBars(chart, group, position) {
       const [low, high] = endless ? [0, at(api.value(1))] : [at(group.values[i] - error(i)), at(group.values[i] + error(i))];
       const below = !endless && group.values[i] < 0;
       const bars = endless || !error(i) ? [] : [[middle, low, middle, high], [middle - 4, low, middle + 4, low], [middle - 4, high, middle + 4, high]];
-      const told = endless ? '↑' : short(group.values[i]);
-      const pitch = chart.groups.length > 1 ? 1.2 * slot.width : api.size([1, 0])[0];
-      const text = { text: !endless && textWidth(told) > pitch + 4 ? '' : told, x: middle, y: below ? low + 6 : high - 6, align: 'center', verticalAlign: below ? 'top' : 'bottom', fontSize: endless ? 18 : 12, fill: endless ? COLOURS[group.role] : textColour() };
+      const room = chart.groups.length > 1 ? 1.2 * slot.width : api.size([1, 0])[0];
+      const text = { text: endless ? '↑' : widest > room + 2 ? '' : short(group.values[i]), x: middle, y: below ? low + 6 : high - 6, align: 'center', verticalAlign: below ? 'top' : 'bottom', fontSize: endless ? 18 : 12, fontFamily: fontFamily(), fill: endless ? COLOURS[group.role] : textColour() };
       return { type: 'group', children: [
         ...bars.map(([x1, y1, x2, y2]) => ({ type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: textColour(), lineWidth: 1.5 } })), { type: 'text', style: text },
       ] };
@@ -158,13 +206,17 @@ function categoryLabels(chart, width) {
   return words.some(word => textWidth(word) > place) ? { rotate: 35 } : { width: place, overflow: 'break' };
 }
 
+const barNames = chart => chart.groups.length > 1 ? chart.groups : [];
+
 function barOption(chart, width) {
-  const legend = chart.groups.length > 1;
+  const narrow = width < 480;
+  const [left, items] = [narrow ? 52 : 72, barNames(chart)];
+  const rows = legendRows(items, width);
   return {
-    grid: { left: width < 480 ? 52 : 72, right: 20, top: legend ? 52 : 30, bottom: 54 },
+    grid: { left, right: 20, top: 30 + (rows && 2 + rows * LEGEND_ROW) + (narrow ? 16 : 0), bottom: 54 },
     xAxis: { type: 'category', data: chart.categories, axisLabel: { color: textColour(), interval: 0, ...categoryLabels(chart, width) }, axisLine: { lineStyle: { color: textColour() } } },
-    yAxis: axis(chart.y, { nameGap: 48, scale: false, ...(chart.y.log && chart.y.low ? { startValue: chart.y.low } : {}) }),
-    legend: legendOf(legend ? chart.groups : [], { top: 0 }),
+    yAxis: axis(chart.y, { ...nameBeside(left, narrow, 0), scale: false, ...(chart.y.log && chart.y.low ? { startValue: chart.y.low } : {}) }),
+    legend: legendOf(items, { top: 0 }),
     tooltip: { trigger: 'axis', valueFormatter: number, confine: true },
     series: [
       ...chart.groups.map(group => ({

@@ -80,16 +80,18 @@ function gridSeries(chart) {
   };
 }
 
-// The colour scale with its ends, as graphics above the plane.
-function scaleBar(grid, left) {
+// The colour scale with its ends and its name (in a row of its own where it is narrow), as graphics above the plane.
+function scaleBar(grid, left, narrow) {
   const scale = scaleOf(grid);
   const stops = scale.map((colour, i) => ({ offset: i / (scale.length - 1), color: colour }));
-  const text = { fill: textColour(), fontSize: 12, verticalAlign: 'middle', y: 12 };
-  const log = grid.log ? words().log_scale : '';
+  const text = { fill: textColour(), fontFamily: fontFamily(), fontSize: 12 };
+  const label = grid.label + (grid.log ? words().log_scale : '');
+  const write = (from, top, what) => ({ type: 'text', silent: true, left: from, top, style: { ...text, text: what } });
+  const start = left + Math.max(30, textWidth(number(grid.low)) + 8);
   return [
-    { type: 'text', silent: true, left, top: 6, style: { ...text, text: number(grid.low), y: undefined } },
-    { type: 'rect', silent: true, left: left + 56, top: 8, shape: { width: 110, height: 10 }, style: { fill: { type: 'linear', x: 0, y: 0, x2: 1, y2: 0, colorStops: stops } } },
-    { type: 'text', silent: true, left: left + 174, top: 6, style: { ...text, text: `${number(grid.high)}   ${grid.label}${log}`, y: undefined } },
+    write(left, 6, number(grid.low)),
+    { type: 'rect', silent: true, left: start, top: 8, shape: { width: 110, height: 10 }, style: { fill: { type: 'linear', x: 0, y: 0, x2: 1, y2: 0, colorStops: stops } } },
+    ...(narrow ? [write(start + 118, 6, number(grid.high)), write(left, 24, label)] : [write(start + 118, 6, `${number(grid.high)}   ${label}`)]),
   ];
 }
 
@@ -123,29 +125,30 @@ function pathEnd(line) {
   return { type: 'scatter', silent: true, z: 5, symbolSize: 10, clip: true, data: at, itemStyle: { color: lineColour(line), borderColor: background(), borderWidth: 1.5 }, tooltip: { show: false } };
 }
 
+const planeNames = chart => [...chart.lines, ...chart.points.filter(cloud => cloud.group === null)];
+
 function planeOption(chart, width, height) {
   const narrow = width < 480;
-  const named = [...chart.lines, ...chart.points.filter(cloud => cloud.group === null)];
-  const legend = named.length > 0;
+  const named = planeNames(chart);
   const names = Math.max(0, ...chart.y.names.map(textWidth));
   const title = narrow ? 14 : 40;  // beside the names, if not above them
   const left = Math.max(narrow ? 52 : 78, Math.min(narrow ? 0.3 * width : 190, names + title));
-  const area = { left, right: 22, top: 20 + (chart.grid ? 24 : 0) + (legend ? 26 : 0) + (narrow ? 14 : 0) + rulesHeight(chart), bottom: 54 };
+  const scale = !chart.grid ? 0 : narrow ? 42 : 24;
+  const rows = legendRows(named, width - (narrow ? 8 : left));
+  const [rules, below] = [rulesHeight(chart, width), nameBelow(chart.x, width - left - 22)];
+  const area = { left, right: 22, top: 20 + scale + (rows && 6 + rows * LEGEND_ROW) + (narrow ? 14 : 0) + rules, bottom: 38 + NAME_ROW * below.rows };
   if (chart.equal) {
     const [wide, tall] = [chart.x, chart.y].map(spec => { const [low, high] = ends(spec); return high - low; });
     const unit = Math.min((width - area.left - area.right) / wide, (height - area.top - area.bottom) / tall);
     Object.assign(area, { right: undefined, bottom: undefined, width: unit * wide, height: unit * tall });
   }
-  const yName = narrow
-    ? { nameLocation: 'end', nameGap: 8, nameTextStyle: { align: 'left', color: textColour(), padding: [0, 0, 0, 8 - left] } }
-    : { nameGap: Math.max(48, left - 26) };
   const quiet = { splitLine: { show: !chart.grid, lineStyle: { color: dark() ? '#3a3f47' : '#e4e4e7' } } };
   return {
     grid: area,
-    xAxis: axis(chart.x, { nameGap: 30, ...quiet }),
-    yAxis: axis(chart.y, { ...yName, ...quiet, ...(names > left - title ? { axisLabel: { color: textColour(), width: left - title, overflow: 'truncate', formatter: value => chart.y.names[value] ?? '' } } : {}) }),
-    legend: legendOf(named, { top: chart.grid ? 24 : 0, left: area.left }),
-    graphic: chart.grid ? scaleBar(chart.grid, area.left) : [],
+    xAxis: axis(chart.x, { ...below.name, ...quiet }),
+    yAxis: axis(chart.y, { ...nameBeside(left, narrow, rules), ...quiet, ...(names > left - title ? { axisLabel: { color: textColour(), width: left - title, overflow: 'truncate', formatter: value => chart.y.names[value] ?? '' } } : {}) }),
+    legend: legendOf(named, { top: scale, left: narrow ? 8 : area.left }),
+    graphic: chart.grid ? scaleBar(chart.grid, narrow ? 8 : area.left, narrow) : [],
     tooltip: { trigger: 'item', confine: true, valueFormatter: number, formatter: item => `${item.seriesName ? echarts.format.encodeHTML(item.seriesName) + '<br>' : ''}(${number(item.value[0])}, ${number(item.value[1])})` },
     series: [
       ...(chart.grid ? [gridSeries(chart)] : []),
@@ -153,7 +156,7 @@ function planeOption(chart, width, height) {
       ...chart.lines.map(line => lineSeries(line, chart, false)),
       ...chart.lines.filter(line => line.style === 'line' && line.role !== 'theory').map(pathEnd),
       groupLabels(chart),
-      ...(chart.rules.length ? [rules(chart)] : []),
+      ...(chart.rules.length ? [ruleLines(chart, width)] : []),
     ],
   };
 }

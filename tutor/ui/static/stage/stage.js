@@ -22,6 +22,13 @@ function option(chart, width, height) {
   return Object.assign({ animation: false, textStyle: { fontFamily: fontFamily() } }, options[chart.kind](chart, width, height));
 }
 
+// A legend of many rows makes its chart higher instead of its plane lower.
+function heightOf(chart, width) {
+  if (chart.kind === 'images') return imageLayout(chart, width).height;
+  const names = { lines: () => lineNames(chart, width).items, bars: () => barNames(chart), plane: () => planeNames(chart) }[chart.kind]();
+  return HEIGHTS[chart.kind] + LEGEND_ROW * Math.max(0, legendRows(names, width) - 1);
+}
+
 function figureFor(box) {
   const figure = make('figure', 'stage-chart');
   figure.append(make('h4'), make('div', 'stage-canvas'), make('p', 'stage-reading'), make('figcaption'));
@@ -62,7 +69,7 @@ function drawCharts(wanted = frame.charts || []) {
     reading.hidden = !(chart.kind === 'images' || chart.grid);
     if (!canvas.clientWidth) return;  // in a tab that is not shown: the resize observer calls again
     const width = canvas.clientWidth;
-    const height = (chart.kind === 'images' ? imageLayout(chart, width).height : HEIGHTS[chart.kind]) + 'px';
+    const height = heightOf(chart, width) + 'px';
     const resized = canvas.style.height !== height;
     canvas.style.height = height;
     if (!charts[i]) {
@@ -96,10 +103,11 @@ function drawVerdict() {
   if (verdict.prediction) box.append(make('p', 'stage-prediction', verdict.prediction));
   const list = make('dl');
   const spread = verdict.measured.spread === null ? '' : ' ± ' + number(verdict.measured.spread);
-  list.append(make('dt', '', words().measured), make('dd', '', `${verdict.measured.name}: ` + withUnit(number(verdict.measured.value) + spread, verdict.measured.unit)));
+  list.append(make('dt', '', words().measured), make('dd', '', verdict.measured.name + words().colon + withUnit(number(verdict.measured.value) + spread, verdict.measured.unit)));
   const source = make('dd', '', verdict.published + ' ');
-  const link = make('a', '', `${verdict.source.authors}, ${verdict.source.year}`);
-  link.href = verdict.source.url; link.target = '_blank'; link.rel = 'noopener noreferrer'; link.title = verdict.source.title;
+  const authors = verdict.source.authors.split(', ');
+  const link = make('a', '', `${authors.length > 3 ? authors[0] + words().and_others : verdict.source.authors}, ${verdict.source.year}`);
+  link.href = verdict.source.url; link.target = '_blank'; link.rel = 'noopener noreferrer'; link.title = `${verdict.source.authors}: ${verdict.source.title}`;
   source.append(link);
   list.append(make('dt', '', words().published), source);
   box.append(list, make('p', '', verdict.explanation));
