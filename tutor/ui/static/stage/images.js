@@ -29,7 +29,7 @@ function imageOption(chart, width) {
       return [
         { type: 'image', silent: true, x, y, style: { image: painted(decoded(image), image.rows, image.columns, scale), ...shape } },
         { type: 'rect', silent: true, x, y, shape, style: { fill: null, stroke: dark() ? '#475569' : '#cbd5e1' } },
-        { type: 'text', silent: true, ...caption, style: { text: image.name, fill: textColour(), fontFamily: fontFamily(), fontSize: 12, align: 'center', verticalAlign: 'top', width: layout.slot - 4, overflow: 'break' } },
+        { type: 'text', silent: true, ...caption, style: { text: image.name, fill: textColour(), fontFamily: fontFamily(), fontSize: 12, align: 'center', verticalAlign: 'top', width: layout.wide, overflow: 'break' } },
       ];
     }),
   };

@@ -132,6 +132,7 @@ function ruleLines(chart, width) {
 
 // Whether all lines end at the right, where there is room for their names; others are named in a legend.
 function endTogether(chart, lines) {
+  if (lines.every(line => line.style === 'dots')) return false;
   const place = x => chart.x.log ? Math.log(x) : x;
   const last = lines.filter(line => line.x.length && line.style !== 'dots').map(line => place(line.x[line.x.length - 1]));
   const [low, high] = reach(chart);
@@ -154,7 +155,7 @@ function lineOption(chart, width) {
   const below = nameBelow(chart.x, width - left - right);
   return {
     grid: { left, right, top: 16 + (rows && 4 + rows * LEGEND_ROW) + (narrow ? 16 : 0) + rules, bottom: 38 + NAME_ROW * below.rows },
-    xAxis: axis(chart.x, below.name),
+    xAxis: axis(chart.x, { ...below.name, minInterval: chart.lines.every(line => line.x.every(Number.isInteger)) ? 1 : 0 }),
     yAxis: axis(chart.y, nameBeside(left, narrow, rules)),
     legend: legendOf(items, { top: 0 }),
     tooltip: { trigger: many ? 'item' : 'axis', valueFormatter: number, confine: true },
