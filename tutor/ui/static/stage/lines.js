@@ -122,7 +122,7 @@ function ruleLines(chart, width) {
   return {
     type: 'line', name: '', data: [], silent: true, tooltip: { show: false },
     markLine: {
-      silent: true, symbol: 'none', data: placedRules(chart, width).map(({ rule, align, lifted }) => ({
+      silent: true, symbol: 'none', precision: 15, data: placedRules(chart, width).map(({ rule, align, lifted }) => ({
         xAxis: rule.x, lineStyle: { type: 'dashed', width: 1.5, color: roleColour(rule.role) },
         label: { formatter: rule.name, position: 'end', rotate: 0, color: textColour(), fontSize: 12, distance: lifted ? 18 : 4, align },
       })),
