@@ -192,7 +192,7 @@ function errorBars(chart, group, position) {
       const below = !endless && group.values[i] < 0;
       const bars = endless || !error(i) ? [] : [[middle, low, middle, high], [middle - 4, low, middle + 4, low], [middle - 4, high, middle + 4, high]];
       const room = chart.groups.length > 1 ? 1.2 * slot.width : api.size([1, 0])[0];
-      const text = { text: endless ? '↑' : widest > room + 2 ? '' : short(group.values[i]), x: middle, y: below ? low + 6 : high - 6, align: 'center', verticalAlign: below ? 'top' : 'bottom', fontSize: endless ? 18 : 12, fontFamily: fontFamily(), fill: endless ? COLOURS[group.role] : textColour() };
+      const text = { text: endless ? '↑' : widest > room + 2 ? '' : short(group.values[i]), x: middle, y: below ? low + 6 : high - 6, align: 'center', verticalAlign: below ? 'top' : 'bottom', fontSize: endless ? 18 : 12, fontFamily: fontFamily(), fill: endless ? roleColour(group.role) : textColour() };
       return { type: 'group', children: [
         ...bars.map(([x1, y1, x2, y2]) => ({ type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: textColour(), lineWidth: 1.5 } })), { type: 'text', style: text },
       ] };
@@ -221,7 +221,7 @@ function barOption(chart, width) {
     tooltip: { trigger: 'axis', valueFormatter: number, confine: true },
     series: [
       ...chart.groups.map(group => ({
-        type: 'bar', name: group.name, barGap: '20%', barCategoryGap: '35%', itemStyle: { color: COLOURS[group.role], opacity: group.pinned ? 0.45 : 1 },
+        type: 'bar', name: group.name, barGap: '20%', barCategoryGap: '35%', itemStyle: { color: roleColour(group.role), opacity: group.pinned ? 0.45 : 1 },
         data: group.values.map(value => typeof value === 'number' ? value : null),
       })),
       ...chart.groups.map((group, i) => errorBars(chart, group, i)),
