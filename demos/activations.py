@@ -422,8 +422,7 @@ def _told(value: float) -> str:
     """Two significant digits; a power of ten where plain digits would be hard to read."""
     if value == 0 or 0.001 <= value < 100_000 or not math.isfinite(value):
         return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
-    digits, power = f"{value:.1e}".split("e")
-    return f"{digits}×10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+    return f"{value:.1e}"  # which Text writes as a power of ten
 
 
 def _size(ratio: float) -> str:

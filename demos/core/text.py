@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -9,13 +10,25 @@ from typing import Literal
 Language = Literal["zh", "en"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
 
+_PYTHON_POWER = re.compile(r"(?<![\w.])(\d(?:\.\d+)?)e([+-]\d\d+)")  # an exponent of two digits or more; nobody writes 1e-03 by hand
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _power_of_ten(match: re.Match[str]) -> str:
+    power = "10" + str(int(match[2])).translate(_RAISED)
+    return power if match[1] == "1" else f"{match[1]}×{power}"
+
 
 @dataclass(frozen=True)
 class Text:
-    """The same text in Chinese and English; `text["zh"]` picks one."""
+    """The same text in Chinese and English; `text["zh"]` picks one. Numbers that Python formats as 4.7e-05 are read as 4.7×10⁻⁵."""
 
     zh: str
     en: str
+
+    def __post_init__(self) -> None:
+        for name in LANGUAGES:
+            object.__setattr__(self, name, _PYTHON_POWER.sub(_power_of_ten, getattr(self, name)))
 
     def __getitem__(self, language: Language) -> str:
         return self.zh if language == "zh" else self.en

@@ -14,6 +14,7 @@ from demos.activations import DEMO, DYING, NAMES, Activations, _Stack, _Training
 from demos.core.datasets import Dataset, load_digits
 from demos.core.demo import Outcome
 from demos.core.runner import run_demo
+from demos.core.text import same
 
 MODULES = {"sigmoid": nn.Sigmoid(), "tanh": nn.Tanh(), "relu": nn.ReLU(), "leaky": nn.LeakyReLU(0.2), "gelu": nn.GELU(), "silu": nn.SiLU()}
 ROW = {name: i for i, name in enumerate(NAMES)}
@@ -282,7 +283,7 @@ def test_the_rate_is_chosen_on_images_that_are_not_reported() -> None:
     ("value", "told"), [(0.187, "0.19"), (99.6, "100"), (5727, "5,727"), (7.6e-13, "7.6×10⁻¹³"), (7.7e8, "7.7×10⁸"), (0, "0")]
 )
 def test_numbers_are_told_so_that_they_can_be_read(value: float, told: str) -> None:
-    assert activations._told(value) == told
+    assert same(activations._told(value))["en"] == told
 
 
 # ---- whole runs ------------------------------------------------------------------------------------------------------

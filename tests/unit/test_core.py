@@ -57,6 +57,11 @@ def test_sentences_are_joined_with_a_space_in_english_only():
     assert (told.zh, told.en) == ("一。二。三。", "One. Two. Three.")
 
 
+def test_numbers_in_texts_are_powers_of_ten_and_names_stay():
+    told = Text(f"ε = {1e-8:g}，{4.7e12:.2g} 次，1e-3 的法则", f"{-6.6e-10:.2g} and 2e+20abc, resnet_1e-05")
+    assert told == Text("ε = 10⁻⁸，4.7×10¹² 次，1e-3 的法则", "-6.6×10⁻¹⁰ and 2×10²⁰abc, resnet_1e-05")
+
+
 def test_spread_without_enough_finite_values_is_none():
     assert mean_and_spread([7.0]) == (7.0, None)
     assert mean_and_spread([0.1] * 5) == (0.1, 0.0)

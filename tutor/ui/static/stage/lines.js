@@ -89,7 +89,7 @@ function lineSeries(line, chart, direct) {
     lineStyle: { color: colour, width: line.shade !== null ? 1.3 : 2.2, type: line.pinned ? 'dotted' : line.role === 'theory' ? 'dashed' : 'solid', opacity: line.pinned ? 0.7 : 1 },
   };
   if (direct && line.style !== 'dots') {
-    series.endLabel = { show: true, formatter: () => line.name, color: line.shade !== null || line.role === 'theory' ? textColour() : textOf(colour), fontSize: 12, width: 130, overflow: 'break' };
+    series.endLabel = { show: true, formatter: () => line.name, color: line.shade !== null || line.role === 'theory' ? textColour() : textOf(colour), fontSize: 12, lineHeight: 15, width: 130, overflow: 'break' };
     series.labelLayout = { moveOverlap: 'shiftY' };
   }
   return series;

@@ -135,8 +135,9 @@ function planeOption(chart, width, height) {
   const left = Math.max(narrow ? 52 : 78, Math.min(narrow ? 0.3 * width : 190, names + title));
   const scale = !chart.grid ? 0 : narrow ? 42 : 24;
   const rows = legendRows(named, width - (narrow ? 8 : left));
+  const aslant = chart.x.names.some(name => textWidth(name) > (width - left - 22) / chart.x.names.length) ? 40 : 0;
   const [rules, below] = [rulesHeight(chart, width), nameBelow(chart.x, width - left - 22)];
-  const area = { left, right: 22, top: 20 + scale + (rows && 6 + rows * LEGEND_ROW) + (narrow ? 14 : 0) + rules, bottom: 38 + NAME_ROW * below.rows };
+  const area = { left, right: 22, top: 20 + scale + (rows && 6 + rows * LEGEND_ROW) + (narrow ? 14 : 0) + rules, bottom: 38 + NAME_ROW * below.rows + aslant };
   if (chart.equal) {
     const [wide, tall] = [chart.x, chart.y].map(spec => { const [low, high] = ends(spec); return high - low; });
     const unit = Math.min((width - area.left - area.right) / wide, (height - area.top - area.bottom) / tall);
@@ -145,7 +146,7 @@ function planeOption(chart, width, height) {
   const quiet = { splitLine: { show: !chart.grid, lineStyle: { color: dark() ? '#3a3f47' : '#e4e4e7' } } };
   return {
     grid: area,
-    xAxis: axis(chart.x, { ...below.name, ...quiet }),
+    xAxis: axis(chart.x, { ...below.name, ...quiet, ...(aslant ? { nameGap: 30 + aslant, axisLabel: { color: textColour(), rotate: 35, formatter: value => chart.x.names[value] ?? '' } } : {}) }),
     yAxis: axis(chart.y, { ...nameBeside(left, narrow, rules), ...quiet, ...(names > left - title ? { axisLabel: { color: textColour(), width: left - title, overflow: 'truncate', formatter: value => chart.y.names[value] ?? '' } } : {}) }),
     legend: legendOf(named, { top: scale, left: narrow ? 8 : area.left }),
     graphic: chart.grid ? scaleBar(chart.grid, narrow ? 8 : area.left, narrow) : [],
