@@ -24,7 +24,7 @@ FOLDER = ROOT / "tutor" / "ui" / "static" / "gallery"
 WIDTH, HEIGHT = 400, 225
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
-# The first chart without what would be too small to read, fitted into the picture.
+# The first chart without words (they would be too small to read, and in one language), fitted into the picture.
 _PICTURE = """async ([dark, width, height]) => {
   document.body.classList.toggle('dark', dark);
   await new Promise(done => setTimeout(done, 500));
@@ -32,7 +32,13 @@ _PICTURE = """async ([dark, width, height]) => {
   const quiet = { axisLabel: { show: false }, axisTick: { show: false }, name: '' };
   const options = chart.getOption();
   if (options.xAxis) chart.setOption({ xAxis: quiet, yAxis: quiet, legend: { show: false }, grid: { left: 12, right: 12, top: 12, bottom: 12, width: null, height: null }, graphic: { elements: [] } }, { replaceMerge: options.graphic ? ['graphic'] : [] });
-  if (options.xAxis) chart.setOption({ series: chart.getOption().series.map(series => ({ endLabel: { show: false }, label: { show: series.type === 'scatter' && Boolean(series.label?.show) } })) });
+  const unnamed = item => item?.label ? { ...item, label: { ...item.label, show: typeof item.label.formatter === 'string' && item.label.formatter.length <= 2 } } : item;
+  const series = options.series.map(({ type, data, label, markLine }) => ({
+    endLabel: { show: false }, label: { show: type === 'scatter' && Boolean(label?.show) }, ...(type === 'scatter' ? { data: data.map(unnamed) } : {}),
+    ...(markLine ? { markLine: { data: markLine.data.map(line => ({ ...line, label: { show: false } })) } } : {}),
+  }));
+  if (options.xAxis) chart.setOption({ series });
+  else chart.setOption({ graphic: { elements: options.graphic[0].elements.filter(element => element.type !== 'text') } }, { replaceMerge: ['graphic'] });
   chart.resize({ width: options.xAxis ? width : undefined, height: options.xAxis ? height : undefined });
   const background = dark ? '#0b0f19' : '#ffffff';
   const drawn = chart.getRenderedCanvas({ pixelRatio: 1, backgroundColor: background });
