@@ -82,8 +82,8 @@ def draw(page: Page, name: str) -> None:
     page.locator("#run").wait_for()
     page.wait_for_timeout(2000)  # the load events
     page.locator("#run").click()
-    page.locator("#stop[disabled]").wait_for(state="detached", timeout=60_000)
-    page.locator("#run:not([disabled])").wait_for(timeout=300_000)
+    page.locator(".stage-downloads:not([hidden])").wait_for(timeout=300_000)  # shown when a run has ended
+    page.wait_for_timeout(500)  # its last frame is drawn
     for dark in (False, True):
         file = FOLDER / f"{name}.{'dark' if dark else 'light'}.webp"
         file.write_bytes(base64.b64decode(page.evaluate(_PICTURE, [dark, WIDTH, HEIGHT])))

@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from queue import SimpleQueue
@@ -87,6 +88,30 @@ def test_in_process_is_run_demo() -> None:
     frames = [frame.snapshot for frame in InProcess().frames(*ARGUMENTS)]
     assert frames[-1] == expected[-1] and frames[-1].outcome is not None
     assert dict(InProcess().devices()) == available_devices()
+
+
+def test_in_process_no_more_runs_compute_than_have_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    computing, most, lock = [0], [0], threading.Lock()
+
+    def slow(*arguments: Any) -> Generator[Any, None, None]:
+        for i in range(5):
+            with lock:
+                computing[0] += 1
+                most[0] = max(most[0], computing[0])
+            time.sleep(0.01)
+            with lock:
+                computing[0] -= 1
+            yield i + 1
+
+    monkeypatch.setattr("tutor.runners.in_process.run_on_gpu", slow)
+    runner, seen = InProcess(at_once=2), []
+    threads = [threading.Thread(target=lambda: seen.append(list(runner.frames(*ARGUMENTS)))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [[1, 2, 3, 4, 5]] * 6
+    assert most[0] == 2
 
 
 def test_in_process_closes_what_it_runs() -> None:
