@@ -24,7 +24,8 @@ function card(item) {
   for (const [mode, source] of Object.entries(item.pictures)) {
     if (!source) continue;
     const picture = make('img', mode);
-    Object.assign(picture, { src: (window.gradio_config?.root || '') + source, loading: 'lazy', alt: '', width: 320, height: 180 });
+    // `loading` first: a source that is set before it is fetched at once.
+    Object.assign(picture, { loading: 'lazy', alt: '', width: 320, height: 180, src: (window.gradio_config?.root || '') + source });
     frame.append(picture);
   }
   if (!frame.children.length) frame.append(make('span', 'gallery-initial', item.title.slice(0, 1)));
