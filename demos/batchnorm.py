@@ -827,5 +827,5 @@ DEMO = Demo(
     predict=predict,
     run=run,
     code=code,
-    about_s=6,
+    about_s=2,
 )

@@ -823,5 +823,5 @@ DEMO = Demo(
     predict=predict,
     run=run,
     code=code,
-    about_s=8,
+    about_s=5,
 )

@@ -765,5 +765,5 @@ DEMO = Demo(
     predict=predict,
     run=run,
     code=code,
-    about_s=4,
+    about_s=2,
 )

@@ -746,5 +746,5 @@ DEMO = Demo(
     predict=predict,
     run=run,
     code=code,
-    about_s=2,
+    about_s=1,
 )

@@ -989,5 +989,5 @@ DEMO = Demo(
     predict=predict,
     run=run,
     code=code,
-    about_s=5,
+    about_s=4,
 )

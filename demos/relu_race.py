@@ -484,5 +484,5 @@ DEMO = Demo(
     predict=predict,
     run=run,
     code=code,
-    about_s=3,
+    about_s=2,
 )

@@ -461,5 +461,5 @@ DEMO = Demo(
     predict=predict,
     run=run,
     code=code,
-    about_s=3,
+    about_s=4,
 )  # fmt: skip
