@@ -21,13 +21,15 @@ Case = Literal["textbook", "limits", "other"]
 class Preset:
     """Named parameter values; the first preset of a demo is its default. `note` says in one sentence what it is for.
 
-    `case` marks the textbook's case, and those where its advice fails or does not matter; every demo has both.
+    `case` marks the textbook's case, and those where its advice fails or does not matter; every demo has both. `look_for` says what to look for
+    where this preset shows other charts than those that the demo's own `look_for` speaks of.
     """
 
     label: Text
     note: Text
     values: Mapping[str, Any]
     case: Case = "other"
+    look_for: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Figure:
 class Verdict:
     """This run's number beside the published one.
 
-    `explanation` says why the status is what it is, and what was different from the publication.
+    The status judges what stands under `published`, in every preset alike; one that breaks its conditions on purpose is not at this scale, and the
+    explanation says that this was to be expected. `explanation` says why the status is what it is, and what was different from the publication.
     """
 
     status: Status
@@ -138,6 +141,10 @@ class Demo:
     about_s: int
     timed: bool = False
     id: str = ""
+
+    def what_to_look_for(self, preset: str) -> Text:
+        """In two sentences, what the charts of a preset show."""
+        return self.presets[preset].look_for or self.look_for
 
     @property
     def default_preset(self) -> str:

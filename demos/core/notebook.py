@@ -26,7 +26,7 @@ def build_notebook(demo: Demo, preset: str, parameters: Parameters, language: La
     introduction = [
         f"# {demo.title[language]}: {demo.presets[preset].label[language]}",
         f"**{demo.question[language]}**",
-        f"## {_HEADINGS['look'][language]}\n\n{demo.look_for[language]}",
+        f"## {_HEADINGS['look'][language]}\n\n{demo.what_to_look_for(preset)[language]}",
         f"## {_HEADINGS['predict'][language]}\n\n{prediction.question[language]}\n\n{options}",
         _HEADINGS["needs"][language],
     ]

@@ -96,7 +96,7 @@ class DemoTab:
                 elem_classes="pills",
                 elem_id="siblings",
             )
-        self.header = gr.Markdown(_header(demo, language), elem_id="demo-header")
+        self.header = gr.Markdown(_header(demo, first.preset, language), elem_id="demo-header")
         with gr.Row(elem_id="demo-row"):
             with gr.Column(scale=1, min_width=290, elem_id="demo-controls"):
                 self._build_controls(demo, first, language)
@@ -197,7 +197,7 @@ class DemoTab:
         return {
             self.demo_choice: gr.update(value=demo.id, choices=self._siblings(demo, language), label=self._topic(demo, language)),
             self.next_round: gr.update(visible=_asks_after(demo, configuration), value=STRINGS["next_round"][language]),
-            self.header: _header(demo, language),
+            self.header: _header(demo, configuration.preset, language),
             self.preset_choice: gr.update(
                 value=configuration.preset, choices=_preset_choices(demo, language), label=STRINGS["presets"][language]
             ),
@@ -409,8 +409,8 @@ def _devices(runner: Runner) -> Any:
     return gr.update(choices=[(label, name) for name, label in devices.items()], value=next(iter(devices)))
 
 
-def _header(demo: Demo, language: Language) -> str:
-    return f"## {demo.question[language]}\n\n{demo.look_for[language]}"
+def _header(demo: Demo, preset: str, language: Language) -> str:
+    return f"## {demo.question[language]}\n\n{demo.what_to_look_for(preset)[language]}"
 
 
 def _preset_choices(demo: Demo, language: Language) -> list[tuple[str, str]]:
