@@ -142,12 +142,20 @@ PRESETS = {
         Text("在数字上真实训练，学习率越来越大：多少单元从此不再激活？换成 Leaky ReLU 或 GELU 呢？", "Real training on the digits at larger and larger rates: how many units never fire again, and does leaky ReLU or GELU help?"),
         {"task": "dying"},
         "limits",
+        look_for=Text(
+            "看死亡单元的比例：三种函数里哪几条曲线随学习率上升，从多大的学习率开始，同样的学习率下测试错误率又怎样。再看“ReLU：单元何时死去”里的亮格子：单元是头几步就死了，还是慢慢死去的。",
+            "Look at the share of dead units: which of the three curves rise with the rate, from what rate on, and what happens to the test error there? Then look at the bright cells of “ReLU: when the units die”: do they die in the first steps, or little by little?",
+        ),
     ),
     "shallow": Preset(
         Text("浅网络：选谁都行", "Shallow: any will do"),
         Text("每个函数用自己最好的学习率，一个隐藏层与五个隐藏层各差多少？", "Each function at its own best rate: how far apart are they with one hidden layer, and with five?"),
         {"task": "shallow", "layers": 5, "high": 0.1},
         "limits",
+        look_for=Text(
+            "看柱子：六个函数各用自己最好的学习率，一个隐藏层时相差多少，五个隐藏层时又相差多少。再看错误率与学习率的曲线：各条的最低点是不是在同一个学习率上；要是大家共用一个学习率，比的还是函数吗？",
+            "Look at the bars: with each function at its own best rate, how far apart are the six with one hidden layer, and how far with five? Then look at the curves of error against rate: do they have their lowest points at the same rate, and would one rate for all be a fair comparison of functions?",
+        ),
     ),
 }  # fmt: skip
 

@@ -98,16 +98,28 @@ PRESETS = {
         Text("不做偏差修正", "No bias correction"),
         Text("m 和 v 都从 0 开始，不修正会怎样？", "m and v both start at 0: what if nothing corrects for that?"),
         {"correction": False, "rate": 0.01},
+        look_for=Text(
+            "看每个坐标的步长：Adam 头几步与学习率（纵轴上的 1）相比是长是短，往后怎么变。再看第一步与梯度大小：平的那一段停在多高，离 1 有多远。",
+            "Look at the length of each coordinate's steps: are Adam's first ones longer or shorter than the learning rate (1 on the axis), and how do they change later? Then look at the first step against the gradient's size: how high is its flat part, and how far from 1?",
+        ),
     ),
     "large-eps": Preset(
         Text("ε 很大", "A large ε"),
         Text("ε = 100 压过了所有梯度：Adam 还是 Adam 吗？", "ε = 100 outweighs every gradient: is it still Adam?"),
         {"epsilon": 100.0, "rate": 50.0}, "limits",
+        look_for=Text(
+            "看每个坐标的步长：Adam 陡、平两条线隔得有多开，与 SGD 的两条比一比。再看第一步与梯度大小：公式在哪里是斜的，在哪里变平；起点处的梯度（约 0.01 和 1）落在哪一段？",
+            "Look at the length of each coordinate's steps: how far apart are Adam's steep and flat lines, and how far SGD's? Then look at the first step against the gradient's size: where does the formula slope, where is it flat, and in which part are the gradients at the start (about 0.01 and 1)?",
+        ),
     ),
     "silence": Preset(
         Text("沉默之后", "After a silence"),
         Text("5000 步没有梯度，然后来一个，或连来 12 个。", "No gradient for 5,000 steps, then one, or twelve in a row."),
         {"task": "silence"}, "limits",
+        look_for=Text(
+            "看沉默之后连来 12 个梯度的步长：沉默越久线越亮，步长在第几个梯度处最长，与两条虚线（论文的界、严格的界）相比怎样。再看最长沉默之后的 m̂ 与 √v̂：两条线各走得多快？它们之比就是步长。",
+            "Look at the steps on 12 gradients after a silence, the brighter the line the longer the silence: at which gradient is the step longest, and how does it compare with the two dashed bounds, the paper's and the proved one? Then look at m̂ and √v̂ after the longest silence: how fast does each move? Their ratio is the step.",
+        ),
     ),
 }  # fmt: skip
 
@@ -640,9 +652,9 @@ DEMO = Demo(
     title=Text("拆开 Adam：每一步走多远", "Adam taken apart: how far each step goes"),
     question=Text("Adam 的步长由什么决定，和 SGD 差在哪里？", "What sets the length of Adam's steps, and how does SGD differ?"),
     look_for=Text(
-        "先比较两个方向的步长：SGD 相差几十上百倍，Adam 几乎重合。再看第一步随梯度大小怎么变：Adam 是一条平线，直到梯度小到 ε。",
-        "Compare the steps in the two directions: far apart for SGD, almost one line for Adam. Then see how the first step depends on the gradient's size: for Adam it is flat "
-        "down to ε.",
+        "先比较陡、平两个方向的步长：SGD 的两条线隔得多开，Adam 的两条呢？再看第一步随梯度大小怎么变：哪条线是斜的，哪条有平的一段，平到哪里为止？",
+        "Compare the steps in the steep and the flat direction: how far apart are SGD's two lines, and how far Adam's? Then see how the first step depends on the gradient's size: which "
+        "line slopes, which has a flat part, and where does that end?",
     ),
     scaled_down=Text(
         "用两个参数的二次函数（或直接给定的梯度序列）代替真实网络：Adam 对每个坐标各算各的，公式在这里与在大网络里完全一样。",

@@ -75,18 +75,30 @@ PRESETS = {
         Text("平移任务", "Shift"),
         Text("训练时图案只在左半边，测试时到处都有。", "In training the pattern lies in the left half, in tests anywhere."),
         {"task": "shift", "steps": 200},
+        look_for=Text(
+            "看正确率越过“训练到此”那条竖线以后：谁保持得住，谁掉下来，掉到 50%（瞎猜）的上面还是下面。再看导数图：哪个网络把整条序列都看在眼里，哪个主要看训练时有图案的那一段。",
+            "See what becomes of the accuracy beyond the line “trained up to here”: which network keeps it, which one falls, and does it end above or below 50 % (guessing)? Then look at the map of derivatives: which network looks at the whole sequence, and which one mainly at the part that held a pattern in training?",
+        ),
     ),
     "short-lag": Preset(
         Text("延迟在感受野内", "Lag within reach"),
         Text("延迟都小于 CNN 的感受野：还需要 RNN 吗？", "All lags lie within the CNN's receptive field: is an RNN needed?"),
         {"max_lag": 5},
         "limits",
+        look_for=Text(
+            "看正确率与延迟：三个网络分得出高下吗，哪一个在哪些延迟上落后。再看导数图里 CNN 亮着的那几步：盖得住这些延迟吗？",
+            "Look at the accuracy by lag: can the three networks be told apart, and which falls behind at which lags? Then look at the steps where the CNN's row of the map of derivatives is bright: do they cover these lags?",
+        ),
     ),
     "fixed-place": Preset(
         Text("位置固定", "Fixed place"),
         Text("图案总在同一处：平移等变还有用吗？", "The pattern is always in one place: does shift equivariance help?"),
         {"task": "shift", "places": "one", "steps": 200},
         "limits",
+        look_for=Text(
+            "看曲线在“只训练此处”那条竖线上的高度：三个网络谁高谁低；再看离开一两步，各自又怎样。导数图里看哪个网络只盯着图案所在的几步，哪个还在看别处的噪声。",
+            "See how high the three curves are at the line “trained only here”, and what becomes of each a step or two away. In the map of derivatives, see which network looks only at the steps that hold the pattern, and which one also looks at the noise elsewhere.",
+        ),
     ),
 }  # fmt: skip
 
@@ -600,8 +612,8 @@ DEMO = Demo(
         "参数一样多，谁擅长记忆，谁擅长平移？", "With equally many weights, which one remembers, and which one copes with shifts?"
     ),
     look_for=Text(
-        "看正确率在哪里掉到 50%（瞎猜），再对照下面的导数图：颜色最暗的地方，网络根本看不见。",
-        "See where the accuracy falls to 50 % (guessing), and compare the map of derivatives below: where it is darkest the network sees nothing.",
+        "看正确率与延迟：哪个网络在哪里掉到 50%（瞎猜），与“CNN 感受野”那条竖线对照。再看导数图：颜色最暗的地方，网络几乎看不见，甚至完全看不见。",
+        "Look at the accuracy by lag: which network falls to 50 % (guessing), and where, compared with the line “CNN's reach”? Then look at the map of derivatives: where it is darkest, the network sees next to nothing, or nothing at all.",
     ),
     scaled_down=Text(
         "论文用上万到百万参数的网络、上百步的序列；这里是 24 步的序列、约 400 个参数、没有空洞和残差的小网络。",

@@ -99,6 +99,10 @@ PRESETS = {
         Text("步数相同", "Equal steps"),
         Text("都走 300 步，都训练到位：大批量还会泛化得差吗？", "300 steps each, both fully trained: does the large batch still generalise worse?"),
         {"task": "steps", "ratio": 32, "rate": 0.3, "samples": 256}, "limits",
+        look_for=Text(
+            "看两个解之间连线上的损失：从两条竖线（两个解）往外走，哪一侧升得更快，两个解处的测试损失又差多少。再看测试错误率：底部更尖的那一个，是不是也泛化得更差？",
+            "Look at the loss along the line between the solutions: going outwards from the two vertical lines (the solutions), on which side does it rise faster, and how far apart are the test losses at the two? Then look at the test error: does the sharper of the two also generalise worse?",
+        ),
     ),
 }  # fmt: skip
 
@@ -551,9 +555,9 @@ DEMO = Demo(
         "When the batch grows, how should the learning rate and the length of training change?",
     ),
     look_for=Text(
-        "看测试错误率随批大小怎么变：学习率不变的那条先翘起来。再看两个解之间的连线：哪一侧更陡，测试损失又差多少。",
-        "See how the test error changes with the batch size: the curve with the same rate turns up first. Then look at the line between the two solutions: which side is steeper, and how far "
-        "apart are the test losses?",
+        "看测试错误率随批大小怎么变：学习率不变、学习率 × k 的两条曲线，各在多大的批以内守得住小批量的水平（虚线）？再看训练曲线：轮数相同，大批量用这两种学习率，训练损失各降到哪里？",
+        "See how the test error changes with the batch size: up to what size do the curves with the same rate and with rate × k stay at the small batch's level (dashed)? Then look at the "
+        "training curves: within the same epochs, how far does the large batch's training loss fall with either rate?",
     ),
     scaled_down=Text(
         "论文是 ImageNet 上的 ResNet-50（批量 256–8192）和 CIFAR 上的卷积网；这里是一层隐藏层、几百张 8×8 数字、批量 8–512、不带动量的 SGD。",

@@ -146,18 +146,33 @@ PRESETS = {
         Text("同一张图换一批邻居，输出还一样吗？", "The same image among other neighbours: is the output the same?"),
         {"task": "train-eval", "depth": 2, "steps": 300},
         "textbook",
+        look_for=Text(
+            "看抖动：图没换、邻居换了，train() 与 eval() 的输出各变多少，测试批变大时又怎样。再看批方差与滑动方差：哪一个逐步跳动，哪一个平稳，eval() 该用哪一个？",
+            "Look at the jitter: the image stays and its neighbours change, so how much does its output vary in train() and in eval(), and what happens as the test batch grows? Then look at the batch variance and the running variance: which one jumps, which is steady, and which should eval() use?",
+        ),
     ),
     "tiny-batch": Preset(
         Text("极小批量", "Tiny batches"),
-        Text("每批只有两张图时，批量归一化反而有害。", "With two images in a batch, batch norm does harm."),
+        Text("每批只有两张图时，批量归一化是帮忙还是添乱？", "With two images in a batch, does batch norm help or harm?"),
         {"task": "tiny-batch", "depth": 2, "rate": 0.03},
         "limits",
+        look_for=Text(
+            "从横轴右端的大批往左看到批大小 2：有、无批量归一化的两条曲线一直靠在一起，还是在某处分开，谁在上面？",
+            "Follow the axis from large batches down to batches of 2: do the curves with and without batch norm stay together, or part somewhere, and which one is then on top?",
+        ),
     ),
     "dropout-order": Preset(
         Text("与 Dropout 的顺序", "Order with dropout"),
-        Text("Dropout 放在批量归一化之前：方差偏移。", "Dropout before batch norm: the variance shift."),
+        Text(
+            "Dropout 放在批量归一化之前，存下的方差到测试时还对得上吗？",
+            "Dropout before batch norm: does the stored variance still hold at test time?",
+        ),
         {"task": "dropout-order", "depth": 3},
         "limits",
+        look_for=Text(
+            "看方差偏移的柱子，1 表示存下的方差与 eval() 遇到的一致：三种放法里，哪一种、第几个 BN 离 1 最远？再看测试错误率：三条曲线的次序与偏移的大小对得上吗？",
+            "Look at the bars of the variance shift, where 1 means that the stored variance and the one in eval() agree: in which arrangement, and at which BN, is it farthest from 1? Then look at the test error: does the order of the three curves match the size of the shift?",
+        ),
     ),
 }
 
@@ -815,8 +830,8 @@ DEMO = Demo(
         "Why does batch norm speed up training, and how do training and testing differ?",
     ),
     look_for=Text(
-        "看加了归一化的网络受得住多大的学习率，少走多少步。再看同一张图的输出在 train() 里随邻居变、在 eval() 里不变。",
-        "Watch how large a rate the normalised network tolerates, and how many steps it saves. Then see the output for one image vary with its neighbours in train(), but not in eval().",
+        "看测试错误率：有批量归一化的网络在 1×、5×、30× 学习率下各降得多快，与没有的比一比。再看到达目标的步数：同一个学习率倍数下两根柱子差多少，哪种网络受得住更大的学习率？",
+        "Look at the test error: how fast does it fall with batch norm at 1×, 5× and 30× the rate, and how fast without? Then look at the steps to the target: how do the two bars differ at each multiple of the rate, and which network bears the larger rates?",
     ),
     scaled_down=Text(
         "用 1,797 张 8×8 数字上的小型全连接网络代替 ImageNet 上的 Inception，目标是 95% 而不是 72.2% 的准确率。",

@@ -73,12 +73,20 @@ PRESETS = {
         Text("半精度", "Half precision"),
         Text("位数减半，这台机器会更快吗？", "Half the bits: is this machine any faster?"),
         {"task": "product", "half": True, "largest": 256},
+        look_for=Text(
+            "看速度与矩阵大小的图里 float32、bfloat16、float16 三条曲线：在最大的矩阵上谁快谁慢，差几倍（纵轴是对数）；矩阵很小时，精度还要紧吗？",
+            "Compare the curves of float32, bfloat16 and float16 in the chart of speed against matrix size: which is fastest at the largest matrices, and by what factor (the axis is logarithmic)? Does precision matter when the matrices are tiny?",
+        ),
     ),
     "small": Preset(
         Text("小网络", "A small network"),
         Text("批量从 1 到 1024：小活儿为什么喂不饱硬件？", "Batches from 1 to 1024: why does a small job leave the hardware idle?"),
         {"task": "step"},
         "limits",
+        look_for=Text(
+            "看每秒训练的样本数：批量变大时，它与“按批量等比”的虚线贴在一起还是分开，在哪里分开。再看一步的时间：在哪一段几乎不随批量变，从哪里起明显变长？",
+            "Look at the samples trained per second: as the batch grows, does the curve follow the dashed line “proportional”, and where do they part? Then look at the time of a step: where does it hardly depend on the batch, and from where on does it grow?",
+        ),
     ),
 }
 
@@ -677,8 +685,8 @@ DEMO = Demo(
     title=Text("算力从哪里来", "Where speed comes from"),
     question=Text("为什么深度学习要用 GPU，什么时候用不上？", "Why does deep learning use GPUs, and when are they of no use?"),
     look_for=Text(
-        "看同一台机器的速度怎样随矩阵变大而上升，又在哪里变平。再看屋顶线：每搬一个字节做的运算越少，离峰值越远。",
-        "See how the speed of one and the same machine rises with the size of the matrices, and where it flattens. Then look at the roofline: the fewer operations per byte, the farther from the peak.",
+        "看同一台机器的速度怎样随矩阵大小变化，在哪里变平；Python 循环和逐元素加法又在什么高度。再看屋顶线：每搬一个字节做多少次运算，速度才接近平顶？",
+        "See how the speed of one and the same machine changes with the size of the matrices, where it flattens, and at what height the Python loop and the element-wise addition lie. Then look at the roofline: how many operations per byte does it take to come near the flat top?",
     ),
     scaled_down=Text(
         "VGG16 只数不训练；计时用单线程和小矩阵，几毫秒一次。倍数随机器、线程数和负载变化，只对这里有效。",

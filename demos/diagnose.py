@@ -100,19 +100,27 @@ PRESETS = {
     ),
     "study-floor": Preset(
         Text("研究：降不下去的 loss", "Study: a loss with a floor"),
-        Text("准确率很高，loss 却停在 1.46 上方：多做了一次 softmax。", "High accuracy, yet the loss stays above 1.46: softmax was applied twice."),
+        Text("多做了一次 softmax，网络照样能训练：毛病露在哪条曲线上？", "Softmax was applied twice, and the network still trains: which curve gives it away?"),
         {"fault": "softmax"},
     ),
     "all": Preset(
         Text("全部故障", "Every fault"),
         Text("八条规则读同样的曲线，九种情况里认对多少？", "Eight rules read the same curves: how many of nine cases do they name?"),
         {"task": "all", "seeds": 6},
+        look_for=Text(
+            "看真正的故障与规则说的故障：亮格子在对角线上就是认对了，在别处就看是把什么说成了什么。再看规则要看到第几步才说得准：刚开始能说对多少，往后升到多高，与 DeepFD 的虚线相比怎样。",
+            "Look at the true faults and what the rules say: a bright cell on the diagonal is right; any other tells which fault was taken for which. Then see how many steps the rules need: what share is right at the very start, how high does it rise, and how does it compare with DeepFD's dashed line?",
+        ),
     ),
     "quiet": Preset(
         Text("轻微的故障", "Quiet faults"),
         Text("强度降到 0.2：网络照样训练，曲线还说得出毛病吗？", "At a fifth of the strength the network still trains: do the curves still tell?"),
         {"task": "all", "seeds": 6, "strength": 0.2},
         "limits",
+        look_for=Text(
+            "看真正的故障与规则说的故障：亮格子还在不在对角线上，不在的话落在哪一列。再看每种故障下的测试准确率：规则没认出来的，是不是就没有坏处？",
+            "Look at the true faults and what the rules say: are the bright cells still on the diagonal, and if not, in which column are they? Then look at the test accuracy under each fault: is a fault that the rules miss harmless?",
+        ),
     ),
 }  # fmt: skip
 
@@ -901,8 +909,8 @@ DEMO = Demo(
     title=Text("诊断：从曲线认出故障", "Diagnosis: name the fault from its curves"),
     question=Text("一次训练出了毛病：从曲线看，毛病在哪里？", "A training run has a fault: where does it lie, judging by its curves?"),
     look_for=Text(
-        "先看第一步之前：loss 是不是 ln C，有没有死亡单元，梯度传到第一层还剩多少。再看更新与权重之比，最后看训练与测试的差距；灰色是健康的参照。",
-        "First look at the state before the first step: is the loss ln C, are units dead, how much gradient reaches the first layer? Then look at update ÷ weight, and last at the gap between training and test; grey is a healthy reference.",
+        "先看第一步之前（死亡单元要回放到开头看）：loss 是不是 ln C，有没有死亡单元，梯度传到第一层还剩多少。再看更新与权重之比，最后看 loss 与准确率相称不相称、训练与测试差多少；灰色是健康的参照。",
+        "First look at the state before the first step (for the dead units, replay from the beginning): is the loss ln C, are units dead, how much gradient reaches the first layer? Then look at update ÷ weight, and last at whether the loss matches the accuracy and how far training and test are apart; grey is a healthy reference.",
     ),
     scaled_down=Text(
         "用 8×8 数字上的小型全连接网络和八种人为放入的故障，代替论文里收集的各种故障程序。",

@@ -63,6 +63,10 @@ PRESETS = {
         Text("没见过的 3", "Unseen 3s"),
         Text("迁移集里没有一张 3，学生只学软标签：它认得出 3 吗？", "Not one 3 in the transfer set, and nothing but soft labels: will the student know a 3?"),
         {"task": "unseen", "samples": 1000, "temperature": 20.0, "alpha": 1.0, "width": 64, "steps": 500},
+        look_for=Text(
+            "看没见过的类认出了多少（越高越好）：硬标签、T = 1、T = 20 三组各到多高，T = 20 修正与未修正偏置差多少。再看教师觉得那些图像什么：迁移集里没有 3，教师在哪些别的数字里看出了 3 的影子，给了几分？",
+            "See how much of the unseen class is recognised (the higher the better): how far do hard labels, T = 1 and T = 20 get, and what does correcting the bias add at T = 20? Then look at what the teacher takes the images for: without any 3 in the transfer set, in which other digits does it see something of a 3, and how much?",
+        ),
     ),
     "tiny-student": Preset(
         Text("学生太小", "Student too small"),
@@ -518,8 +522,8 @@ DEMO = Demo(
     title=Text("知识蒸馏：软标签教小网络", "Distillation: soft labels for a small network"),
     question=Text("怎样让小网络更准：教师的软标签里有什么？", "How can a small network be made more accurate: what is in a teacher's soft labels?"),
     look_for=Text(
-        "看三组学生的曲线：T = 1 的软标签与硬标签几乎一样，T 大时才拉开。再看一张图的软标签：第二名分到多少，它像不像那个数字。",
-        "Look at the curves of the three groups of students: soft labels at T = 1 do hardly better than hard ones; only a larger T sets them apart. Then look at the soft labels of one image: how much goes to the runner-up, and does the image look like it?",
+        "看三组学生的测试错误率：硬标签、T = 1 和 T = 4 的软标签差多少，离教师的虚线还有多远。再看一张图的软标签：T = 1 和 T = 4 时第二名各分到多少，图看上去像不像那个数字？",
+        "Look at the test errors of the three groups of students: how far apart are hard labels, soft labels at T = 1 and at T = 4, and how far from the teacher's dashed line? Then look at the soft labels of one image: how much goes to the runner-up at T = 1 and at T = 4, and does the image look like it?",
     ),
     scaled_down=Text(
         "1,797 张 8×8 的数字代替 MNIST；教师是 4 个两层 128 单元的网络，学生的迁移集可以比教师的训练集小得多。",
