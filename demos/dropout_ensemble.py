@@ -80,6 +80,11 @@ class Dropout(Parameters):
     data: str = own_data("classes")
 
 
+_BY_SAMPLES = Text(
+    "看“Dropout 的好处”：曲线在零线上方还是下方，随训练样本数怎样变？再看有无 Dropout 的两条错误率曲线相不相交，负对数似然是否也一样。",
+    "See in “What dropout gains” whether the curve lies above or below the zero line, and how it moves with more training digits. Then see whether the two curves of the test error cross, and whether the NLL tells the same.",
+)
+
 PRESETS = {
     "ensemble": Preset(
         Text("平均与缩放", "Averaging"),
@@ -92,18 +97,24 @@ PRESETS = {
         Text("测试时忘了关 Dropout，或者忘了缩放，会怎样？", "What if dropout is left on at test time, or the scaling is forgotten?"),
         {"task": "train-test"},
         "textbook",
+        look_for=Text(
+            "看测试错误率在 k = 1 处（忘了关 Dropout）比 eval() 高多少，再看“忘了缩放”的水平线：它在错误率和负对数似然里，与 eval() 各差多少？最后看平均输出与 eval() 的偏差，随 k 是不是一直缩小。",
+            "See how far the test error at k = 1 (dropout left on) is above eval(), and how far the level of “scaling forgotten” is from eval() in the error and in the NLL. Then see whether the averaged output keeps nearing eval() as k grows.",
+        ),
     ),
     "plenty-of-data": Preset(
         Text("数据充足", "Plenty of data"),
         Text("训练图从 41 张加到 1297 张，Dropout 的好处还在吗？", "From 41 training digits to 1,297: does dropout's gain last?"),
         {"task": "data", "samples": 1297, "steps": 400},
         "limits",
+        look_for=_BY_SAMPLES,
     ),
     "tiny-network": Preset(
         Text("小网络", "Tiny network"),
         Text("每层只有 16 个单元，再丢掉一半会怎样？", "Only 16 units a layer: what if half of them are dropped?"),
         {"task": "data", "samples": 1297, "width": 16},
         "limits",
+        look_for=_BY_SAMPLES,
     ),
 }  # fmt: skip
 

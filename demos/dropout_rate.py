@@ -78,18 +78,30 @@ PRESETS = {
         Text("保留还是丢弃", "Keep or drop?"),
         Text("“输入层取 0.8”写成 nn.Dropout(0.8)：丢掉了八成像素。", "“0.8 for the inputs”, written as nn.Dropout(0.8): four pixels in five are gone."),
         {"task": "input"},
+        look_for=Text(
+            "先看网络看到的输入：两种 p 各留下多少笔画？再看“本意”和“误写”两条竖线处的测试错误率差多少，训练错误率（灰线）有没有跟着抬头。",
+            "See first what the network sees: how much of the digits does either p leave? Then compare the test error at the two upright lines, “meant” and “written”, and see whether the training error (grey) lifts off too.",
+        ),
     ),
     "tiny": Preset(
         Text("网络很小", "Tiny network"),
         Text("只有 10 个单元，再丢掉一部分会怎样？", "Ten units, and some of them dropped: what happens?"),
         {"task": "limits", "width": 10, "kept": 10, "samples": 300},
         "limits",
+        look_for=Text(
+            "比较曲线在 p = 0 处与两条竖线之间的高低，再看“固定 n”和“固定 (1−p)n”从哪里分开。灰线是训练错误率：它抬头的地方，就开始欠拟合了。",
+            "Compare the curve at p = 0 with its part between the two upright lines, and see where “fixed n” and “fixed (1−p)n” part. Grey is the training error: where it lifts off, the network under-fits.",
+        ),
     ),
     "plenty": Preset(
         Text("数据充足", "Plenty of data"),
         Text("样本多到 1297 个，还需要 Dropout 吗？", "With 1,297 samples, is dropout still needed?"),
         {"task": "limits", "samples": 1297},
         "limits",
+        look_for=Text(
+            "比较测试错误率在 p = 0 处与两条竖线之间的高低，再看 p = 0 处它与灰线（训练错误率）隔多远：那就是 Dropout 能缩小的差距。",
+            "Compare the test error at p = 0 with its part between the two upright lines. Then see how far it is at p = 0 from the grey line, the training error: that gap is all that dropout could close.",
+        ),
     ),
 }  # fmt: skip
 

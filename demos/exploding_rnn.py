@@ -96,9 +96,13 @@ PRESETS = {
     "condition": Preset(
         Text("σ 要超过 1", "σ above 1"), Text("上百个随机矩阵：σ ≤ 1 时会不会有一个爆炸？", "Hundreds of random matrices: does a single one explode at σ ≤ 1?"),
         {"task": "condition", "matrix": "normal", "sigma": 1.5}, "other",
+        look_for=Text(
+            "看竖线 σγ = 1 的两侧：σγ ≤ 1 时有没有哪个网络的梯度放大，刚超过 1 是不是就放大？再比较正交和正态两条曲线各从哪里抬头，离虚线（上限）多远。",
+            "Look at both sides of the upright line σγ = 1: does the gradient grow in any network at σγ ≤ 1, and does it grow as soon as 1 is passed? Then compare where the orthogonal and the normal curves lift off, and how far they stay from the dashed bound.",
+        ),
     ),
     "quiet": Preset(
-        Text("σ > 1 却没炸", "σ > 1, yet quiet"), Text("σ = 1.5 的正态矩阵：条件满足了，为什么什么都没发生？", "Normal matrices with σ = 1.5: the condition holds, why does nothing happen?"),
+        Text("σ > 1 却没炸", "σ > 1, yet quiet"), Text("σ = 1.5 的正态矩阵：条件满足了，梯度就一定爆炸吗？", "Normal matrices with σ = 1.5: the condition holds, but must the gradient explode?"),
         {"task": "train", "matrix": "normal", "sigma": 1.5}, "limits",
     ),
 }  # fmt: skip
@@ -635,9 +639,8 @@ DEMO = Demo(
     title=Text("梯度爆炸：RNN 的四个警报", "Exploding gradients: four alarms of an RNN"),
     question=Text("怎么发现梯度爆炸，什么条件下才会爆炸？", "How do you notice that gradients explode, and when can they?"),
     look_for=Text(
-        "先看警报的先后：梯度的警报通常比损失和权重早。再看梯度往回传时是升是降，以及裁剪与不裁剪的损失。",
-        "Watch the order of the alarms: the gradient's is usually ahead of loss and weights. Then see whether the gradient rises or falls on its way back, and "
-        "the loss with and without clipping.",
+        "先看四个警报谁先响、谁后响。再看梯度往回传时是升是降，裁剪与不裁剪的损失又差多少。",
+        "Watch in which order the four alarms ring. Then see whether the gradient rises or falls on its way back, and how the loss differs with and without clipping.",
     ),
     scaled_down=Text(
         "用几十个单元的普通 RNN 回忆几步前的输入，代替论文里的时序任务、音乐和语言模型；雅可比矩阵的结论与规模无关。",

@@ -116,18 +116,29 @@ PRESETS = {
         Text("爆炸与裁剪", "Explosion and clipping"),
         Text("初始权重的方差是 He 的两倍，裁剪能救回来吗？", "Initial weights of twice He's variance: does clipping save the run?"),
         {"task": "exploding", "depth": 10, "gain": 2.0, "quantity": "weights"},
+        look_for=Text(
+            "先看第一张图：第 1 步的点，“不裁剪”与“合适的初值”相差多少，随后几条线又走到哪里？再看训练损失：裁剪的那条降不降得下去，离“合适的初值”和“BN”有多远？",
+            "Look first at the gradient by layer: how far are the dots of step 1 of “no clipping” from those of “good scale”, and where do the lines go from there? Then see in the training loss whether the clipped run goes down, and how far it stays from “good scale” and “BN”.",
+        ),
     ),
     "skip-only": Preset(
         Text("只有残差", "Skips alone"),
-        Text("去掉归一化、用 He 初始化：残差防不住爆炸。", "No norm layer, He's initialisation: skips do not stop explosion."),
+        Text(
+            "去掉归一化、用 He 初始化：只靠残差，30 层训得动吗？",
+            "No norm layer, He's initialisation: are skips alone enough to train 30 layers?",
+        ),
         {"task": "depth", "norm": "none", "gain": 1.41},
         "limits",
     ),
     "shallow": Preset(
         Text("浅网络", "Shallow"),
-        Text("只有 6 层：没有什么会消失，残差也就无关紧要。", "Only 6 layers: nothing vanishes and skips do not matter."),
+        Text("只有 6 层：还用得着残差吗？", "Only 6 layers: are skips of any use?"),
         {"task": "depth", "depth": 6, "gain": 1.41},
         "limits",
+        look_for=Text(
+            "看第一张图：只有 6 层，第一层和最后一层的梯度相差多少？再看训练损失：同一种网络，6 层（线）与 2 层（点）分不分得开，加不加残差又差多少？",
+            "See in the first chart how far the gradients of the first and last layer are apart across just 6 layers. Then see in the training loss whether 6 layers (lines) and 2 layers (dots) of one kind part, and what the skips change.",
+        ),
     ),
 }
 

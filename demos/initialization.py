@@ -76,6 +76,11 @@ class Initialization(Parameters):
 
 KINDS = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid"}  # torch's names
 _DEEP = {"task": "depth", "activation": "relu", "rate": 0.01, "width": 32, "runs": 5}
+_BY_LAYER = Text(
+    "看各层激活的大小：Xavier 和 He 的曲线随层数走平、上升还是下降，离虚线（起点的理论值）多远？再看起点处的梯度和训练损失：哪几条损失降得下去，与梯度的大小对得上吗？",
+    "See in the size of the activations whether the curves of Xavier and He stay level, rise or fall from layer to layer, and how near they are to the dashed theory of the start. Then see which losses go down, and whether the gradients at the start would tell.",
+)
+
 PRESETS = {
     "constant": Preset(
         Text("全部相同", "All the same"), Text("所有权重都从同一个数出发，训练能把它们分开吗？", "All weights start at one number: does training part them?"),
@@ -83,20 +88,28 @@ PRESETS = {
     ),
     "zero-is-fine": Preset(
         Text("零也没关系", "Harmless zeros"),
-        Text("逻辑回归从零开始、只把输出层置零：为什么没事？", "Logistic regression from zero, or only the output layer at zero: why is that fine?"),
+        Text("逻辑回归从零开始，或者只把输出层置零：会出事吗？", "Logistic regression from zero, or only the output layer at zero: does it do harm?"),
         {"task": "zero"}, "limits",
+        look_for=Text(
+            "看训练损失：从零开始的三种（全零、末层为零、逻辑回归：零），哪几条降得下去，离各自的随机起点多远？再看余弦矩阵：各隐藏单元的方向是否彼此不同？",
+            "See in the training loss which of the three that start from zero (all of it, the last layer, logistic regression) go down, and how far they stay from their random starts. Then see in the cosine matrices whether the hidden units differ in direction.",
+        ),
     ),
     "depth": Preset(
         Text("30 层 ReLU", "30 ReLU layers"), Text("Xavier 和 He 只差 √2 倍，层数多了会怎样？", "Xavier and He differ by √2. What does depth make of it?"),
-        _DEEP, "textbook",
+        _DEEP, "textbook", look_for=_BY_LAYER,
     ),
     "tanh": Preset(
         Text("30 层 tanh", "30 tanh layers"), Text("换成 tanh，He 还是更好吗？", "With tanh, is He still the better choice?"),
-        {**_DEEP, "activation": "tanh"},
+        {**_DEEP, "activation": "tanh"}, look_for=_BY_LAYER,
     ),
     "adam": Preset(
         Text("换成 Adam", "Adam"), Text("同样是 30 层 ReLU，尺度不对还会停滞吗？", "The same 30 ReLU layers: does a wrong scale still stall?"),
         {**_DEEP, "optimizer": "adam", "rate": 0.002, "steps": 200}, "limits",
+        look_for=Text(
+            "先看起点处的梯度：Xavier 和 He 相差多少？再看训练损失：梯度小的那几种，换了 Adam 降不降得下去，落后多少？",
+            "See first how far the gradients of Xavier and He are apart at the start. Then see in the training loss whether the starts with small gradients go down with Adam, and how far they lag behind.",
+        ),
     ),
 }  # fmt: skip
 
@@ -728,9 +741,9 @@ DEMO = Demo(
     title=Text("初始化：对称与尺度", "Initialisation: symmetry and scale"),
     question=Text("权重能从 0 或同一个数开始吗？该取多大？", "May weights start at zero or at one number, and how large should they be?"),
     look_for=Text(
-        "先看余弦矩阵：常数起点的格子会不会变色。深层的预设里，看激活逐层是走平还是往下掉，再看哪条损失曲线纹丝不动。",
-        "Watch whether the cosine matrix of the constant start ever changes colour. In the deep presets see whether activations stay level or fall from layer to "
-        "layer, and which loss does not move at all.",
+        "先看余弦矩阵：常数起点的格子会不会变色？再看平均余弦和训练损失：加了噪声的那条，是跟着常数走，还是跟着随机走？",
+        "Watch whether the cosine matrix of the constant start ever changes colour. Then see in the mean cosine and the training loss whether the start with noise "
+        "goes the way of the constant one or of the random one.",
     ),
     scaled_down=Text(
         "8×8 的数字图像、每层几十个单元、几百步，代替 ImageNet 上的卷积网络；深度与论文相同。",

@@ -84,6 +84,10 @@ PRESETS = {
         Text("下采样和反卷积：这回谁没对齐？", "Halving and transposed convolution: which one is off now?"),
         {"task": "halving"},
         "limits",
+        look_for=Text(
+            "看一个输出看到的区域，它的中心与边上的标记（该输出代表的像素块）对得上吗，哪种核偏了，是否越叠越偏？再看反卷积的覆盖：哪种核处处一样，哪种有深有浅？",
+            "See whether the region that one output sees is centred on the marks (the block of pixels it stands for), which kernels are off, and whether that adds up with the layers. Then look at the transposed convolution: which kernels cover every pixel alike, and which do not?",
+        ),
     ),
 }  # fmt: skip
 
@@ -572,8 +576,8 @@ DEMO = Demo(
     title=Text("奇数核与偶数核", "Odd and even kernels"),
     question=Text("卷积核为什么多用奇数，偶数核错在哪里？", "Why are kernels odd, and what is wrong with even ones?"),
     look_for=Text(
-        "先看特征图离边上的起点标记跑了多远，再看每层的漂移怎样随核的奇偶交替。步幅换成 2 时，看偏的又是谁。",
-        "Watch how far the map runs from the marks of its start, then how the drift a layer goes with odd and even sizes. At stride 2, see which one is off.",
+        "先看每张特征图离边上的起点标记有多远，再看每层的漂移随核尺寸怎样变。",
+        "Watch how far each map is from the marks of its start, then how the drift a layer goes with the kernel's size.",
     ),
     scaled_down=Text(
         "不训练网络，只用 4 个通道、相等或随机的权重测几何位置；论文在 CIFAR 和 ImageNet 上比较了训练后的准确率，这里没有重做。",

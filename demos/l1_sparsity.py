@@ -81,6 +81,10 @@ PRESETS = {
         Text("不加惩罚训练，再剪到同样多的零：还需要 L1 吗？", "Train without a penalty, prune to as many zeros: is L1 needed at all?"),
         {"task": "prune"},
         "limits",
+        look_for=Text(
+            "看准确率那张图：零一样多时，“无惩罚，剪枝”在“L1，近端梯度”的上面还是下面？再看零的占比越来越大时，几条曲线的差距怎样变。",
+            "Look at the accuracy: with as many zeros, is “no penalty, pruned” above or below “L1 by prox”? Then see how the gap between the curves changes as more and more weights are 0.",
+        ),
     ),
     "noise": Preset(
         Text("批量只有 2", "Batches of two"),

@@ -144,20 +144,32 @@ PRESETS = {
         ),
         {"task": "network", "optimizer": "adam", "low": 1e-3, "high": 3.0, "seeds": 8, "steps": 200},
         "limits",
+        look_for=Text(
+            "看损失随学习率变化的曲线：过了最低点，是像掉下悬崖一样突然发散，还是一路慢慢变差？再看“最好”和“上限”两条竖线隔多远。",
+            "Watch the loss against the rate: past its lowest point, does it diverge at once, as if over a cliff, or get worse little by little? Then see how far the upright lines “best” and “edge” are apart.",
+        ),
     ),
     "quadratic": Preset(
         Text("二次函数", "Quadratic"),
         Text(
-            "曲率已知的碗：理论说恰在 2/λmax 发散，量一量。",
-            "A bowl of known curvature: theory says it diverges at exactly 2/λmax. Measure it.",
+            "曲率已知的碗：学习率多大会发散，能事先算出来吗？",
+            "A bowl of known curvature: can one tell beforehand which rate diverges?",
         ),
         {"task": "quadratic", "low": 0.001, "high": 1.0, "steps": 200},
         "textbook",
+        look_for=Text(
+            "看损失从哪个学习率起发散，与竖线标出的理论值差多少。再看各学习率的训练曲线：发散的与不发散的，怎样分成两类？",
+            "See at which rate the loss starts to diverge, and how far that is from the theory, the upright line. Then see in the training curves how those that diverge part from those that do not.",
+        ),
     ),
     "range-test": Preset(
         Text("范围测试", "Range test"),
         Text("一次短训练里学习率指数上升，能否省掉整张网格？", "One short run with a rising rate: can it replace the whole grid?"),
         {"task": "range-test"},
+        look_for=Text(
+            "先找范围测试的损失在哪里掉头（竖线“转折”），再看整张网格的最低点，也就是最好的恒定学习率：它落在“下界”与“转折”之间，还是之外？",
+            "Find where the loss of the range test turns up (the upright line “turn”). Then look for the lowest point of the whole grid, the best constant rate: is it between the lines “from” and “turn”, or outside?",
+        ),
     ),
 }
 
@@ -753,8 +765,8 @@ DEMO = Demo(
     title=Text("学习率：太大与太小", "Learning rate: too large, too small"),
     question=Text("学习率设得太大或太小，会发生什么？", "What happens when the learning rate is too large or too small?"),
     look_for=Text(
-        "看损失随学习率变化的 U 形曲线：左边走得太慢，右边像掉下悬崖一样突然发散。留意最好的学习率离悬崖有多近。",
-        "Watch the U-shape of loss against rate: on the left training crawls, on the right it diverges as if over a cliff. Note how near the best rate is to that cliff.",
+        "看损失随学习率变化的 U 形曲线：左边走得太慢，右边像掉下悬崖一样突然发散。留意最好的学习率离悬崖有多远。",
+        "Watch the U-shape of loss against rate: on the left training crawls, on the right it diverges as if over a cliff. Note how far the best rate is from that cliff.",
     ),
     scaled_down=Text(
         "用 1,797 张 8×8 数字和一个隐藏层的小网络代替 CIFAR-10 与 ImageNet 上的大网络，每个网络只训练几百步。",
