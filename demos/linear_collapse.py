@@ -83,6 +83,10 @@ PRESETS = {
         Text("两团同样的高斯云：最优边界本来就是直线，激活还有用吗？", "Two equal Gaussian clouds: the best boundary is a straight line. Does an activation still help?"),
         {"shape": "clouds", "noise": 0.5, "seeds": 8},
         "limits",
+        look_for=Text(
+            "看测试错误率图里三条线各停在离理论下限多远的地方，训练久了是否还在变。再看 ReLU 网络的决策区域：边界是直是弯，跟着哪些训练点走。",
+            "See how far above the theoretical bound each of the three test errors comes to rest, and whether they still change late in training. Then look at the regions of the ReLU net: is the boundary straight, and which training points does it follow?",
+        ),
     ),
 }  # fmt: skip
 
@@ -510,8 +514,8 @@ DEMO = Demo(
     title=Text("没有激活：再深也是一条直线", "No activation: however deep, a straight line"),
     question=Text("去掉激活函数，深层网络还剩下什么？", "What is left of a deep network without activation functions?"),
     look_for=Text(
-        "看两张决策区域图里的边界怎样移动：深层线性网络的始终是直线，而且与一个矩阵算出的虚线重合。再看深层线性网络的错误率是靠近单层，还是靠近 ReLU。",
-        "Watch the boundaries move: that of the deep linear net stays straight, on the dashed line drawn by one matrix. Then see whether the deep linear net's error goes with one layer or with ReLU.",
+        "看两张决策区域图里的边界怎样移动，深层线性网络的边界离一个矩阵算出的虚线有多远。再看深层线性网络的错误率是靠近单层，还是靠近 ReLU。",
+        "Watch how the two boundaries move, and how far that of the deep linear net is from the dashed line drawn by one matrix. Then see whether the deep linear net's error goes with one layer or with ReLU.",
     ),
     scaled_down=Text(
         "数据只有两维，网络只有几百到几千个权重，这样边界才看得见；坍缩成一个矩阵是代数恒等式，与规模无关。",

@@ -99,17 +99,29 @@ PRESETS = {
         Text("数据干净、噪声是高斯的：稳健要付多少代价？", "Clean data, Gaussian noise: what does robustness cost?"),
         {"task": "constant", "outliers": 0},
         "limits",
+        look_for=Text(
+            "先看四条损失曲线的最低点隔得多远。再看方差的柱状图：换一批数据，谁的估计变动最大，是 MSE 的多少倍。",
+            "See how far apart the minima of the four losses lie. Then look at the bars of the variance: whose estimate changes most from sample to sample, and how many times as much as MSE's?",
+        ),
     ),
     "leverage": Preset(
         Text("坏的是特征", "Spoilt features"),
         Text("5% 的行 x 被移远：MAE 的直线还稳吗？", "x moved far out in 5 % of the rows: does MAE's line still hold?"),
         {"task": "line", "axis": "x", "outliers": 0.05, "size": 20},
         "limits",
+        look_for=Text(
+            "先看拟合图里四条直线各偏离“干净数据”的虚线多远，移远的那几个点在哪里。再看坏行比例增加时，MAE 的距离曲线与 MSE 的隔多远。",
+            "See how far each of the four lines turns away from the dashed one of the clean data, and where the spoilt rows lie. Then compare MAE's distance with MSE's as the share of spoilt rows grows.",
+        ),
     ),
     "logit": Preset(
         Text("交叉熵与 MSE", "Cross-entropy and MSE"),
         Text("输出自信地错了：两种损失各要多少步改过来？", "The output is confidently wrong: how many steps to put it right?"),
         {"task": "logit"},
+        look_for=Text(
+            "看正确类的概率图：两条曲线各要多少步才升上去（步数轴取了对数，一格就是 10 倍）。再看梯度图里 logit 很负、错得最离谱的一端，两种损失的梯度各有多大。",
+            "See how many steps each curve takes to rise in the chart of the probability (its axis of steps is logarithmic). Then look at the gradients where the logit is very negative, that is, most wrong: how large is that of each loss?",
+        ),
     ),
 }  # fmt: skip
 
@@ -734,8 +746,8 @@ DEMO = Demo(
         "MSE、MAE、Huber、交叉熵：换一个损失，学到的东西差在哪里？", "MSE, MAE, Huber, cross-entropy: what changes with the loss?"
     ),
     look_for=Text(
-        "先看每条损失曲线的最低点落在均值还是中位数，再看离群点增加时谁先被带偏。梯度图说明原因：有上限的梯度才稳健。",
-        "See which loss has its minimum at the mean and which at the median, then which are pulled away as outliers become more. The gradients say why: a bounded pull makes a loss robust.",
+        "先看每条损失曲线的最低点落在均值还是中位数，再看离群点增加时谁先被带偏。原因在梯度图里：残差很大时，谁的梯度还在增长。",
+        "See which loss has its minimum at the mean and which at the median, then which are pulled away as outliers become more. The gradients say why: see whose gradient still grows where the residual is large.",
     ),
     scaled_down=Text(
         "只拟合一个常数、一条直线、一个 logit：这里理论是精确的，神经网络的输出层面对的是同样的梯度。离群点都在同一侧、同样远。",

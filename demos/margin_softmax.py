@@ -127,7 +127,7 @@ class MarginSoftmax(Parameters):
 PRESETS = {
     "arcface": Preset(
         Text("ArcFace 角度间隔", "ArcFace"),
-        Text("角度间隔 0.5 弧度：同一类的数字收成一束。", "An angular margin of 0.5: each digit gathers into a narrow ray."),
+        Text("角度间隔 0.5 弧度：同一类的数字会收得多紧？", "An angular margin of 0.5: how tightly does each digit gather?"),
         {"task": "arcface"},
         "textbook",
     ),
@@ -138,7 +138,7 @@ PRESETS = {
     ),
     "center": Preset(
         Text("中心损失", "Center loss"),
-        Text("softmax 之外再把特征拉向类中心：扇形变成一团团。", "Softmax plus a pull to the class centres: the fan becomes blobs."),
+        Text("softmax 之外再把特征拉向类中心：每一类会变成什么形状？", "Softmax plus a pull to the class centres: what shape does each class take?"),
         {"task": "center"},
     ),
     "too-large": Preset(
@@ -146,12 +146,20 @@ PRESETS = {
         Text("平面上十个类只容得下 0.19 的余弦间隔；再大会怎样？", "Ten classes in a plane have room for a cosine margin of 0.19; what if it is larger?"),
         {"task": "too-large", "seeds": 6},
         "limits",
+        look_for=Text(
+            "看准确率的曲线在“上限”竖线之前和之后各是什么走势，训练与测试是否一样。再比较两张平面图：是不是每种颜色都还有自己的方向。",
+            "See how accuracy goes before and after the line of the bound, and whether training and test agree. Then compare the two planes: does every colour still have a direction of its own?",
+        ),
     ),
     "unseen": Preset(
         Text("没见过的数字", "Unseen digits"),
         Text("只学 0–6：认见过的数字、认没见过的 7、8、9，会沾光吗？", "Trained on 0–6: is anything gained on these digits, or on the unseen 7, 8, 9?"),
         {"task": "unseen", "known": 7, "steps": 600},
         "limits",
+        look_for=Text(
+            "先看没见过的数字：改进的三种损失与 softmax 的线谁高谁低，离“原始像素”的虚线多远。再看见过的类收得最紧的是谁，两张图里的名次是否一致。",
+            "On the unseen digits, see which of the three improved losses lie above softmax and which below, and how far from the dashed line of the raw pixels. Then see which loss holds the known classes tightest, and whether the two charts rank the losses alike.",
+        ),
     ),
 }  # fmt: skip
 
@@ -977,8 +985,8 @@ DEMO = Demo(
         "Why are the features of plain softmax loose, and how much tighter do a margin or a center loss make them?",
     ),
     look_for=Text(
-        "看两张图里同一种颜色：softmax 的扇形很宽，改进的损失把它收成细束或小团。再看类内 ÷ 类间的比值降了多少，而准确率动了多少。",
-        "Follow one colour in the two planes: softmax's wide fan becomes a thin ray or a small blob. Then see how far the ratio of intra to inter falls, and how little accuracy moves.",
+        "在两张平面图里盯住同一种颜色，比较它散成什么形状、有多宽。再看类内 ÷ 类间的几条线差几倍，准确率又差多少。",
+        "Follow one colour in the two planes: what shape does it take, and how wide is it? Then see by what factor the lines of the ratio of intra to inter differ, and by how much accuracy does.",
     ),
     scaled_down=Text(
         "用 1,797 张 8×8 数字上的小型全连接网络和 2 维特征，代替人脸或 MNIST 上的卷积网络；论文的特征通常有几百维、类有上万个。",

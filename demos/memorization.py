@@ -95,12 +95,20 @@ PRESETS = {
         Text("异或", "XOR"),
         Text("200 个随机起点：要几个隐藏单元才学得会？", "200 random starts: how many hidden units does it take?"),
         {"task": "xor", "width": 8, "lr": 0.03},
+        look_for=Text(
+            "两个单元就能表示异或；看柱状图里真正学会的起点有多少，单元增加时怎样变。再看排好序的损失：没学会的起点停在哪几个高度上。",
+            "Two units can represent XOR: see in the bars how many starts really learn it, and how that changes with more units. Then look at the sorted losses: at which heights do the other starts get stuck?",
+        ),
     ),
     "function": Preset(
         Text("拟合函数", "A function"),
-        Text("宽度每加倍一次，区间内的误差就小一些；区间外呢？", "Each doubling of the width lowers the error inside the range. And outside?"),
+        Text("网络越来越宽，训练区间内的误差会怎样？区间外呢？", "As the network grows wider, what happens to the error inside the training range? And outside?"),
         {"task": "function", "lr": 0.02, "steps": 1200},
         "limits",
+        look_for=Text(
+            "看拟合图里“区间始”“区间止”两条竖线的内侧和外侧，各种宽度的曲线离 f(x) 多远。再看误差与宽度：网络加宽时，区间内、区间外两条线是否一起变。",
+            "In the chart of the fit, see how far the curves of each width lie from f(x) between the two lines that mark the range, and beyond them. Then see whether the errors inside and outside move together as the network grows wider.",
+        ),
     ),
 }  # fmt: skip
 
@@ -736,9 +744,9 @@ DEMO = Demo(
     title=Text("网络能解决什么：记忆、异或、逼近", "What networks solve: memory, XOR, functions"),
     question=Text("神经网络能拟合什么，拟合得好说明什么？", "What can a network fit, and what does a good fit prove?"),
     look_for=Text(
-        "把训练和测试分开看：训练曲线升到顶，测试曲线可以一直停在瞎猜的水平。另两个实验里，看“能表示”和“学得到”、区间内和区间外差多少。",
-        "Watch training and test accuracy separately: one may reach the top while the other never leaves chance. In the other experiments, compare what can be represented with what is found, "
-        "and inside the training range with outside.",
+        "把训练和测试分开看：真标签和随机标签的两条训练曲线各升到多高，两条测试曲线离“瞎猜”的虚线多远。再看随机标签的比例增加时，训练与测试准确率的差距怎样变。",
+        "Watch training and test accuracy separately: how high does training get with true and with random labels, and how far from the dashed line of chance is each test curve? "
+        "Then see how the gap between training and test changes as more labels are random.",
     ),
     scaled_down=Text(
         "论文用 5 万张 CIFAR-10 图和 120 万个权重，这里用 200 张 8×8 的数字和几千个权重；权重数与样本数之比是同一量级。",

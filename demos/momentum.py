@@ -91,6 +91,10 @@ PRESETS = {
         Text("学习率小、噪声大：动量与学习率 η/(1−β) 的普通 SGD 有区别吗？", "Small rate, large noise: does momentum differ from plain SGD with rate η/(1−β)?"),
         {"task": "noise", "rate": 0.01, "beta": 0.9, "condition": 10, "steps": 600, "runs": 128},
         "limits",
+        look_for=Text(
+            "看损失与步数：动量的曲线在开头和后期各离哪一条 SGD 更近。再在后期损失图上沿“η/(1−β) 不变”的虚线走，看颜色变不变。",
+            "In the chart of loss against steps, see which of the two SGD curves momentum is closer to, early and late. Then follow the dashed line of equal η/(1−β) on the map of the late loss: does the colour change along it?",
+        ),
     ),
 }  # fmt: skip
 

@@ -78,18 +78,30 @@ PRESETS = {
         Text("目标不动时，在线学习还有优势吗？", "If nothing moves, does learning online still have an advantage?"),
         {"drift": 0.0},
         "limits",
+        look_for=Text(
+            "看滑动误差图里四条线是一直往下走，还是停在某个水平上。再看误差与学习率的图：与“目标在漂移”相比，谷底移到了哪里。",
+            "See whether each of the four rolling errors keeps falling or comes to rest at some level. Then look at the error against the rate: where has its valley moved, compared with the preset with drift?",
+        ),
     ),
     "regret": Preset(
         Text("累计遗憾", "Regret"),
         Text("学习率 ∝ 1/√t、固定、1/t：遗憾随样本数怎样增长？", "Rates ∝ 1/√t, constant and 1/t: how does regret grow with the samples?"),
         {"task": "regret", "noise": 1.0, "steps": 8000, "runs": 128},
         "textbook",
+        look_for=Text(
+            "累计遗憾的两轴都取了对数，斜率就是“T 的几次方”：比较三条线和“上界”的斜率。再看柱状图里的指数：小于 1，平均到每个样本的遗憾才会趋于 0。",
+            "Both axes of the cumulative regret are logarithmic, so a slope is a power of T: compare the slopes of the three lines and of the bound. Then read the exponents in the bars: only if one is below 1 does the regret per sample go to 0.",
+        ),
     ),
     "adversary": Preset(
         Text("对手", "Adversary"),
         Text("损失的正负由硬币决定：换学习率还有用吗？", "A coin decides the sign of each loss: does the schedule still matter?"),
         {"task": "regret", "world": "coin", "steps": 8000, "runs": 128},
         "limits",
+        look_for=Text(
+            "看累计遗憾图里三种学习率的线分不分得开，斜率与“上界”的差多少。再看柱状图：连同误差棒一起看，三个指数有没有区别。",
+            "See whether the three lines of the cumulative regret come apart, and how their slopes compare with that of the bound. Then look at the bars: given their error bars, do the three exponents differ?",
+        ),
     ),
 }  # fmt: skip
 
@@ -629,8 +641,8 @@ DEMO = Demo(
     title=Text("在线学习：来一个样本走一步", "Online learning: a step for each sample"),
     question=Text("样本一个个到来、目标还在漂移时，为什么用 SGD？", "Samples arrive one by one and the target drifts: why SGD?"),
     look_for=Text(
-        "看谁紧跟在真权重后面、谁留在过去的平均位置；再看误差随学习率的曲线：太小跟不上，太大抖动。遗憾实验里看各条线的斜率。",
-        "See who stays close to the true weights and who remains at their past average, then how the error depends on the rate: lag on one side, noise on the other. For regret, compare the slopes.",
+        "看权重平面上谁紧跟在真权重后面、谁落在别处，再看滑动误差差几倍。误差与学习率的图里，看谷底在哪里，往两边各升得多快。",
+        "See in the plane of the weights who stays close to the true ones and who does not, and by what factor the rolling errors differ. In the chart of the error against the rate, see where the valley lies and how fast the error rises on either side.",
     ),
     scaled_down=Text(
         "只有两个权重、平方损失和随机游走的漂移，这样期望误差有精确公式；真实系统里漂移的快慢未知，也会变。",

@@ -102,6 +102,10 @@ PRESETS = {
         Text("统一用 0.001", "0.001 for all"),
         Text("不调参，都用 Adam 的默认学习率：“赢家”会换人吗？", "No tuning, Adam's default rate for all: does the winner change?"),
         {"task": "shared"}, "limits",
+        look_for=Text(
+            "看“共用”的竖线离每条曲线的谷底有多远。再看柱状图里每种优化器的两根柱子：用自己最好的学习率，与用共用的学习率，差多少。",
+            "See how far the line of the shared rate is from the valley of each curve. Then compare the two bars of each optimiser: how much lies between its own best rate and the shared one?",
+        ),
     ),
     "few-steps": Preset(
         Text("只训练 20 步", "Only 20 steps"),
@@ -596,8 +600,8 @@ DEMO = Demo(
     title=Text("优化器之争：Adam 还是 SGD", "Adam or SGD: a fair race"),
     question=Text("什么时候用 Adam，什么时候用 SGD？SGD 泛化更好吗？", "When Adam, when SGD, and does SGD generalise better?"),
     look_for=Text(
-        "看每条曲线的谷底在哪里、有多宽：谷底的位置相差几十倍，高低却差不多。",
-        "See where each curve has its valley and how wide it is: the valleys lie far apart in rate, yet about equally deep.",
+        "看每条曲线的谷底在哪里、有多宽、有多低。再看柱状图：各用自己最好的学习率时，五种优化器的差距与误差棒相比是大是小。",
+        "See where each curve has its valley, how wide it is and how deep. Then look at the bars: with each optimiser at its own best rate, are the differences large or small beside the error bars?",
     ),
     scaled_down=Text(
         "论文是 CIFAR-10 上的 VGG，每种优化器各搜学习率、重复 5 次；这里是一层隐藏层的小网络和 1,797 张 8×8 数字，训练一两百步。",

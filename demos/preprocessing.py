@@ -78,16 +78,28 @@ PRESETS = {
         Text("乳腺癌数据", "Breast cancer"),
         Text("30 个量纲各异的特征：训练能走多远？", "30 features in all sorts of units: how far does training get?"),
         {"task": "table"},
+        look_for=Text(
+            "比较训练损失和测试损失两张图：四种输入的名次是否一致。再看特征值图里四条线各有多平，与训练的快慢对得上吗。",
+            "Compare the charts of training and test loss: do they rank the four inputs alike? Then see how flat each line of the eigenvalues is, and whether that agrees with the speed of training.",
+        ),
     ),
     "whitening": Preset(
         Text("白化放大噪声", "Whitening noise"),
         Text("白化训练最快，测试呢？", "Whitening trains fastest. And on the test set?"),
         {"task": "whitening"}, "limits",
+        look_for=Text(
+            "盯住白化和标准化两条线：在训练损失图和测试损失图里各是谁低，差距随步数怎样变。再看特征值图里名次靠后的方向，白化把它们放大了多少。",
+            "Follow the lines of whitened and standardised inputs: which is lower in training and which in the test, and how does the gap change with the steps? Then look at the last ranks of the eigenvalues: how much does whitening blow them up?",
+        ),
     ),
     "statistics": Preset(
         Text("测试集自己算", "Test set by itself"),
         Text("测试时用测试批自己的均值方差，会怎样？", "What if test batches are standardised by their own mean and standard deviation?"),
         {"task": "statistics"}, "limits",
+        look_for=Text(
+            "看柱状图：四根柱子是同一个模型，只有测试时用的均值和标准差不同；后三根的错误率与第一根差多少。另两张图是用训练集的统计量训练的过程，可作对照。",
+            "Look at the bars: all four are one model, and only the mean and standard deviation at test time differ; by how much does the error of each depart from that of the first? The other two charts show the training, with the training rows' statistics throughout.",
+        ),
     ),
 }  # fmt: skip
 
@@ -683,8 +695,8 @@ DEMO = Demo(
         "为什么输入要中心化、标准化，白化又要小心？", "Why centre and standardise the inputs, and why be careful with whitening?"
     ),
     look_for=Text(
-        "先看两个损失曲面的形状和上面的路径，再看每个点的步数是否落在理论的虚线上；真实表格上再看训练损失和测试损失的名次是否一致。",
-        "Compare the shapes of the two losses and the paths on them, then see whether each point lies on the dashed line of theory; on the real table, see whether training and test loss rank the inputs alike.",
+        "先看两个损失曲面的形状和上面的路径，再看每个点的步数是否落在理论的虚线上。",
+        "Compare the shapes of the two losses and the paths on them, then see whether each point lies on the dashed line of theory.",
     ),
     scaled_down=Text(
         "用线性回归和逻辑回归代替深层网络：Hessian 直接由输入的二阶矩得到，条件数算得出来；网络的第一层面对的也是这样的输入。",
