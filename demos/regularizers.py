@@ -508,7 +508,7 @@ DEMO = Demo(
         "哪些正则化方法能减小泛化差距，什么时候没有用？", "Which regularisers close the gap to the test, and when do they not help?"
     ),
     look_for=Text(
-        "先看每对柱子的差（训练与测试错误率之间的差距），再看右边（下面）各方法比不加正则改进多少、误差线是否越过零。",
+        "先看每对柱子的差（训练与测试错误率之间的差距），再看“测试错误率降了多少”那张图：各方法比不加正则改进多少，误差线是否越过零。",
         "Look at each pair of bars: the difference is the gap between training and test. Then see what each method gains over none, and whether its error bar crosses zero.",
     ),
     scaled_down=Text(

@@ -241,7 +241,7 @@ def _charts(p: ReluRace, now: _Standing) -> tuple[Chart, ...]:
         bars.append(mean)
         spreads.append(spread or 0.0)
         tuning.append(Line(name, role, RATES, now.reached[i].clamp_min(0.5).log().mean(1).exp().tolist(), style="dots+line"))
-    level = Line(same("25 %"), "theory", [0, p.steps], [TARGET, TARGET])
+    level = Line(Text("25%", "25 %"), "theory", [0, p.steps], [TARGET, TARGET])
     told = [f"{name.en} {value:.0f}" for (name, _, _), value in zip(ACTIVATIONS.values(), bars, strict=True)]
     most = Axis(Text("步数", "steps"), low=0, high=p.steps)
     bounds = Axis(Text("步数", "steps"), low=0, high=1.25 * p.steps)  # room for the error bars of a mean that runs into the limit
@@ -471,9 +471,9 @@ DEMO = Demo(
     title=Text("ReLU 赛跑", "The ReLU race"),
     question=Text("ReLU 真的比 tanh 快几倍吗？", "Is ReLU really several times faster than tanh?"),
     look_for=Text(
-        "看谁的曲线先穿过 25% 的虚线。再看学习率那张图：每种激活函数的最佳学习率各不相同，共用一个学习率，比出的结果就可能不一样。",
-        "See whose curve crosses the dashed line at 25 % first. Then look at the rates: the best one differs between activations, and one rate for all "
-        "may give another result.",
+        "看谁的曲线先穿过 25% 的虚线。再看学习率那张图：各激活函数最快的学习率是不是同一个，要是共用一个，名次会不会变。",
+        "See whose curve crosses the dashed line at 25 % first. Then look at the rates: is the fastest the same for every activation, and would one "
+        "rate for all change the order?",
     ),
     scaled_down=Text(
         "论文是 CIFAR-10 上的四层 CNN；这里是 8×8 手写数字上 8 个通道的四层小 CNN，几十步就到 25%。",

@@ -74,11 +74,19 @@ PRESETS = {
         Text("网络的 Hessian 谱", "A network's spectrum"),
         Text("训练中损失下降时，负特征值的比例怎么变？", "As the loss falls in training, what becomes of the negative eigenvalues?"),
         {"task": "network", "steps": 600, "draws": 16},
+        look_for=Text(
+            "看特征值的分布：0 以下那几行的颜色随训练怎样变，到最后还剩不剩。再看散点图：损失低的网络，负特征值的比例是高还是低。",
+            "In the spread of the eigenvalues, see what becomes of the rows below 0, and whether anything is left there in the end. Then look at the scattered points: do networks of low loss have a high or a low share of negative eigenvalues?",
+        ),
     ),
     "flat": Preset(
         Text("Hessian 半正定", "Non-negative Hessian"),
         Text("x³ + y²：梯度为零、Hessian 半正定，就是极小值吗？", "x³ + y²: zero gradient, non-negative Hessian. Is that a minimum?"),
         {"task": "flat", "noise": 0.5, "steps": 200}, "limits",
+        look_for=Text(
+            "先看从 x > 0 一侧出发的路径：哪几条停在 (0, 0)，哪几条越过它往 x < 0 走。再看损失：停在 0 附近的方法，下面还有没有更低的地方。",
+            "All paths start at x > 0: see which stop at (0, 0) and which go on past it to x < 0. Then see the loss: for the methods that stay near 0, is there anywhere lower to go?",
+        ),
     ),
 }  # fmt: skip
 
@@ -572,8 +580,8 @@ DEMO = Demo(
         "梯度为零的地方一定是极小值吗？怎样离开鞍点？", "Is every point of zero gradient a minimum, and how does one leave a saddle?"
     ),
     look_for=Text(
-        "先看哪几条路径停在中间的鞍点、哪几条沿 y 方向滑下去，再看损失在鞍点旁平了多久。网络实验里看 0 以下的格子怎样变少。",
-        "See which paths stop at the saddle in the middle and which slide down along y, then how long the loss stays flat beside it. With the network, watch the cells below 0 thin out.",
+        "先看哪几条路径停在中间的鞍点、哪几条沿 y 方向滑下去，再看损失在鞍点旁平了多久。",
+        "See which paths stop at the saddle in the middle and which slide down along y, then how long the loss stays flat beside it.",
     ),
     scaled_down=Text(
         "二维函数代替高维损失：这样每一步都能精确算出；网络只有几十个参数，才能在训练中反复算出完整的 Hessian。",

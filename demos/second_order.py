@@ -78,16 +78,28 @@ PRESETS = {
         Text("弯曲的山谷", "Bent valley"),
         Text("Rosenbrock 函数上三种方法各走几步？", "How many steps does each method take on Rosenbrock's function?"),
         {"task": "rosenbrock"},
+        look_for=Text(
+            "先看三条路径怎样绕过弯谷。再看梯度的长度：各条曲线在第几步落下去；步数轴是对数，从一个刻度到下一个就是十倍。",
+            "See how the three paths take the bend. Then see at which step each curve of the gradient's length drops: the axis of steps is logarithmic, and each mark is ten times the one before.",
+        ),
     ),
     "mini-batch": Preset(
         Text("小批量噪声", "Mini-batch noise"),
         Text("梯度带噪声时，L-BFGS 的优势还剩多少？", "How much of L-BFGS's edge is left when gradients are noisy?"),
         {"task": "mini-batch"}, "limits",
+        look_for=Text(
+            "看“按批量”那张图：批量变小时，SGD 与 L-BFGS 两条线的距离怎样变。再看损失与梯度那张图：批量最小时，两种方法的曲线是一路下降，还是中途停住。",
+            "In the chart by batch size, see what becomes of the distance between SGD and L-BFGS as batches get smaller. Then see in the other chart whether the curves of the smallest batch keep falling or come to a halt.",
+        ),
     ),
     "same-batch": Preset(
         Text("同批次求差", "Same-batch pairs"),
         Text("补救：两次梯度取自同一批次，噪声还会混进曲率吗？", "A remedy: both gradients from one batch. Does noise still pass for curvature?"),
         {"task": "mini-batch", "pairs": "same", "batch": 32}, "limits",
+        look_for=Text(
+            "看“按批量”那张图里 SGD 与 L-BFGS 的距离，与“小批量噪声”那一次对照。再打开数值表：差分读出的曲率是真曲率的几倍，有多少读成了负的。",
+            "In the chart by batch size, look at the distance between SGD and L-BFGS, and compare it with the run of “Mini-batch noise”. Then open the figures: how many times the true curvature is the one read, and how often is it negative?",
+        ),
     ),
 }  # fmt: skip
 
@@ -893,8 +905,8 @@ DEMO = Demo(
     title=Text("一阶与二阶方法：步数与代价", "First and second order: steps and their price"),
     question=Text("牛顿法一步就到，为什么深度学习不用它？", "Newton needs one step: why is deep learning not trained that way?"),
     look_for=Text(
-        "先看各方法的曲线各用多少步落到底，再看一步的代价随 n 涨得多快；小批量实验里看 L-BFGS 的优势怎样随批量变小而消失。",
-        "See in how many steps each method gets down, then how fast the price of a step grows with n; with mini-batches, see how the edge of L-BFGS vanishes as they get smaller.",
+        "先看各方法的曲线各用多少步落到底，再看一步的代价随 n 涨得多快。最后把两者乘起来：走到谷底，谁的乘法最少。",
+        "See in how many steps each method gets down, then how fast the price of a step grows with n. Last, multiply the two: who gets to the bottom with the fewest multiplications?",
     ),
     scaled_down=Text(
         "用几百维的二次函数、二维的 Rosenbrock 函数和几十维的逻辑回归代替网络：在那里可以把每次乘法数清楚，也知道真正的最小值。",

@@ -68,18 +68,30 @@ PRESETS = {
         Text("过度自信的网络", "Over-confident"),
         Text("在 100 张数字上训练到全对：只除以一个 T，能不能让置信度变得可信？", "Trained on 100 digits until all are right: can dividing by one T make its confidence honest?"),
         {"task": "calibration"},
+        look_for=Text(
+            "看可靠性图：T = 1 的点离对角线多远、在哪一侧，除以 T 之后又怎样。再看 ECE 与温度：拟合出的 T 离曲线的最低处有多远。",
+            "In the reliability diagram, see how far from the diagonal the points at T = 1 are and on which side, and where they are after dividing by T. Then look at ECE against temperature: how far from the bottom of the curve is the fitted T?",
+        ),
     ),
     "calibrated": Preset(
         Text("本来就校准", "Already calibrated"),
         Text("同样的网络，加一点权重衰减：温度还有用吗？", "The same network with a little weight decay: is there anything left for T to do?"),
         {"task": "calibration", "weight_decay": 0.003},
         "limits",
+        look_for=Text(
+            "看可靠性图：T = 1 的点离对角线多远，除以 T 之后动了多少。再看 ECE 与温度：T = 1 离曲线的最低处有多远，那里的 ECE 又低多少。",
+            "In the reliability diagram, see how far from the diagonal the points at T = 1 are, and how much they move when divided by T. Then look at ECE against temperature: how far is T = 1 from the bottom of the curve, and how much lower is ECE there?",
+        ),
     ),
     "few-held-out": Preset(
         Text("留出样本太少", "Too few held out"),
         Text("同一个网络，只用 10 张留出的图拟合 T。", "That network, with T fitted on 10 held-out digits only."),
         {"task": "calibration", "weight_decay": 0.003, "held_out": 10},
         "limits",
+        look_for=Text(
+            "看 ECE 与留出样本数：在“所选”的竖线处，拟合的 T 与不校准相比，ECE 是高还是低。再看拟合那条线的带有多宽、从多少个样本起变窄：它说明换一个网络，结果会差多少。",
+            "In ECE against held-out samples, see at the line “chosen” whether the fitted T or no scaling has the lower ECE. Then see how wide the band of the fitted T is, and from how many samples it is narrow: it shows how much the result differs between networks.",
+        ),
     ),
 }  # fmt: skip
 
@@ -563,9 +575,9 @@ DEMO = Demo(
     title=Text("sigmoid、softmax 与温度", "Sigmoid, softmax and temperature"),
     question=Text("sigmoid 和 softmax 有什么区别，softmax 的概率可信吗？", "How do sigmoid and softmax differ, and can a softmax probability be trusted?"),
     look_for=Text(
-        "公式：看概率怎样随温度从独热变到均匀，两类时曲线是否与虚线重合。校准：看可靠性图上的点离对角线多远，除以 T 之后又怎样。",
-        "Formulas: how the probabilities go from one-hot to uniform, and whether two classes follow the dashed line. Calibration: how far the points of the "
-        "reliability diagram are from the diagonal, before and after dividing by T.",
+        "看概率与温度：T 很小和很大时，各类的概率趋向什么，p₁ 的曲线与虚线重不重合。再看随机 logit：换成别的分数，点还在不在 sigmoid 的虚线上。",
+        "See where the probabilities go when T is very small and very large, and whether the curve of p₁ follows the dashed line. Then look at the random "
+        "logits: with other scores, are the points still on the dashed sigmoid?",
     ),
     scaled_down=Text(
         "校准用的是 8×8 的数字和两个隐藏层的小网络，论文是 CIFAR、ImageNet 上的深网络；测试样本只有约一千个，所以 ECE 的下限约 2%。",

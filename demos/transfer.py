@@ -449,8 +449,8 @@ DEMO = Demo(
     title=Text("迁移：复制前 n 层", "Transfer: copying the first n layers"),
     question=Text("预训练网络的哪几层可以搬到新任务？冻结还是微调？", "Which pre-trained layers can be moved to a new task, and should they be frozen or fine-tuned?"),
     look_for=Text(
-        "看三条线随 n 怎样分开：复制的层比随机的层好多少，冻结与微调差在哪里。再看预训练时第一层的图案怎样出现。",
-        "See how the three lines part as n grows: what copied layers are worth beyond random ones, and where freezing falls behind. During pre-training, watch patterns appear in the first layer.",
+        "看三条线随 n 怎样分开：复制的层与随机的层差多少，冻结与微调差多少。再看预训练时，第一层的权值怎样变。",
+        "See how the three lines part as n grows: how far apart are copied layers and random ones, and frozen and fine-tuned ones? During pre-training, watch the weights of the first layer change.",
     ),
     scaled_down=Text(
         "五个源类别、五个目标类别的 8×8 数字，随机平移一个像素，小的全连接网络；论文是 ImageNet 的两个 500 类和 8 层卷积网络。",

@@ -387,9 +387,9 @@ DEMO = Demo(
     title=Text("更新量与权重之比", "The update-to-weight ratio"),
     question=Text("每步更新多少才合适？1e-3 的法则靠得住吗？", "How large should an update be, and can the rule of 1e-3 be relied on?"),
     look_for=Text(
-        "先看各层的比值随训练怎么走、偏置差多少；再看测试错误率最低处的比值离 1e-3 多远，以及它怎样随训练长度移动。",
-        "Watch how each layer's ratio goes during training, and how far off the biases are; then how far from 1e-3 the lowest test error lies, and how that moves with the "
-        "length of training.",
+        "先看各层的比值随训练怎么走、偏置差多少；再看测试错误率最低处的比值离 1e-3 多远，训练长短不同时它变不变。",
+        "Watch how each layer's ratio goes during training, and how far off the biases are; then how far from 1e-3 the lowest test error lies, and whether that depends on "
+        "the length of training.",
     ),
     scaled_down=Text(
         "8×8 数字、两个 32 单元的隐藏层、几百步；讲义的经验来自图像上的卷积网络和长得多的训练。",

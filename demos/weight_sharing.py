@@ -92,7 +92,7 @@ PRESETS = {
     ),
     "stride": Preset(
         Text("步幅 2", "Stride 2"),
-        Text("每隔一个像素才算一个输出：一半的平移对不上。", "One output for every two pixels: half of the shifts no longer fit."),
+        Text("每隔一个像素才算一个输出：哪些平移还对得上？", "One output for every two pixels: which shifts still fit?"),
         {"task": "layer", "stride": "2"},
         "limits",
     ),
@@ -100,17 +100,29 @@ PRESETS = {
         Text("没见过的位置", "Unseen positions"),
         Text("用 320 张居中的数字训练，在移开的数字上测试。", "Trained on 320 centred digits, tested on shifted ones."),
         {"task": "training"},
+        look_for=Text(
+            "看测试准确率的曲线：数字离开训练时的位置以后，三种网络的准确率各怎样变。再看权值在哪里变了：哪些位置学到了东西，哪些还是原样。",
+            "See what becomes of each network's accuracy as the digits leave the place where they were in training. Then see where weights have moved: which places have learned something, and which are as they were?",
+        ),
     ),
     "net-1989": Preset(
         Text("1989 年的比较", "As in 1989"),
         Text("训练与测试的数字都随机左右移动，如 LeCun 1989。", "Digits shift at random in training and testing, as in LeCun 1989."),
         {"task": "training", "train_shift": 4},
+        look_for=Text(
+            "看测试准确率的三条曲线：哪条高，随平移起伏大不大。再对照柱状图：准确率高的，是不是参数多的那一种。",
+            "Look at the three curves of test accuracy: which is the highest, and how level is each as the digits shift? Then look at the bars: is it the layer with more parameters that is more accurate?",
+        ),
     ),
     "fixed": Preset(
         Text("位置固定", "Fixed in place"),
         Text("数字从不移动，数据也充足：共享还有用吗？", "Digits that never move, and plenty of them: does sharing still help?"),
         {"task": "training", "images": 1297, "test_shift": 0, "steps": 250},
         "limits",
+        look_for=Text(
+            "看测试准确率在平移 0 处的三个点：这次测试的数字也不移动，别处的点不计入结果。看三个点差多少，误差带重不重叠。",
+            "Look at the three points of test accuracy at a shift of 0: here the test digits do not move either, and the other points do not count. How far apart are the three, and do their bands overlap?",
+        ),
     ),
 }
 
@@ -813,8 +825,8 @@ DEMO = Demo(
     title=Text("权值共享与平移", "Weight sharing and shifts"),
     question=Text("同一个卷积核扫遍全图，换来了什么？", "One kernel for the whole image: what does it buy?"),
     look_for=Text(
-        "看数字滑动时，卷积的特征图原样跟着滑，另两种层的图却变了样；卷积与局部连接的连接一样多，参数却少得多。训练之后，看谁的准确率经得起平移。",
-        "As the digit slides, see the convolution's map slide along unchanged while those of the other two layers turn into something else; it has as many connections as the locally connected layer, and far fewer weights. After training, see whose accuracy survives a shift.",
+        "看数字滑动时，三种层的特征图是原样跟着滑还是变了样，等变误差在哪些平移上为零。再看柱状图：卷积与局部连接的连接数差多少，参数又差多少。",
+        "As the digit slides, see whether the map of each layer slides along unchanged or turns into something else, and at which shifts the equivariance error is zero. Then compare the bars: how do convolution and locally connected layer differ in connections, and how in parameters?",
     ),
     scaled_down=Text(
         "用 8×16 长条上的 8×8 数字和一个隐藏层，代替 1989 年 16×16 的邮编数字和三个隐藏层，以及后来论文里的 ImageNet 与人脸。",
