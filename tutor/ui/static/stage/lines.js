@@ -48,7 +48,7 @@ function divergence(line, chart, labelled) {
 // One kind of sign for each kind of series, whatever ECharts would draw for it.
 function legendOf(items, place) {
   const icon = item => item.role === 'theory' ? 'path://M0 4h6v2H0zM9 4h6v2H9z' : item.style === 'dots' || item.x && item.style === undefined ? 'circle' : 'roundRect';
-  return Object.assign({ show: items.length > 0, type: 'plain', itemWidth: 16, itemHeight: 9, itemGap: 9, textStyle: { color: textColour() }, data: items.map(item => ({ name: item.name, icon: icon(item) })) }, place);
+  return Object.assign({ show: items.length > 0, type: 'plain', itemWidth: 16, itemHeight: 9, itemGap: 9, textStyle: { color: textColour() }, data: items.map(item => ({ name: item.name, icon: icon(item), itemStyle: { color: roleColour(item.role), opacity: item.pinned ? 0.6 : 1, borderWidth: 0 } })) }, place);
 }
 
 const LEGEND_ROW = 20;
@@ -57,7 +57,7 @@ const NAME_ROW = 16;
 // The name of an x axis below a plane so wide: it breaks between words (or Chinese characters), in as many rows as it takes.
 function nameBelow(spec, wide) {
   const rows = [''];
-  for (const piece of spec.label.match(/[\u2e80-\uffff]|[^\s\u2e80-\uffff]+\s*/g) || []) {
+  for (const piece of spec.label.match(/[\u2e80-\uffff]\s*|[^\s\u2e80-\uffff]+\s*/g) || []) {
     if (rows[rows.length - 1] && 1.1 * textWidth(rows[rows.length - 1] + piece.trimEnd()) > wide) rows.push('');
     rows[rows.length - 1] += piece;
   }
