@@ -541,7 +541,7 @@ def _batch_chart(done: Sequence[Tensor]) -> LineChart:
         Axis(Text("训练批大小（对数）", "training batch size (log)"), log=True, low=2, high=64),
         ERROR,
         tuple(lines),
-        Text("批越小，批量归一化的错误率升得越快。", "The smaller the batch, the faster the error with batch norm rises."),
+        Text("各批大小下的测试错误率，有与没有批量归一化。", "Test error at each batch size, with and without batch norm."),
     )
 
 

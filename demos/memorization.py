@@ -493,7 +493,7 @@ def _function_charts(p: Memorization, widths: Sequence[int], network: StackedMLP
         LineChart(
             Text("误差与宽度", "Error against width"), Axis(Text("隐藏单元数（对数）", "Hidden units (log)"), log=True, low=min(widths), high=max(*widths, min(widths) + 1)),
             Axis(Text("均方根误差（占标准差的 %，对数）", "RMS error (% of std, log)"), log=True, low=0.3, high=1000), tuple(lines),
-            Text("区间内的误差随宽度下降，区间外不一定。", "Inside the range the error falls with the width; outside it need not."),
+            Text("各种宽度的误差，区间内与区间外。", "Errors by width, inside the range and outside."),
         ),
     )  # fmt: skip
 
