@@ -47,7 +47,11 @@ def own_data(name: str, spec: OwnData, value: str, language: Language) -> gr.HTM
 def own_data_properties(spec: OwnData, language: Language, problem: str = "") -> dict[str, Any]:
     """What the picker knows; `problem` says why a table was refused (an update replaces all of a component's own properties)."""
     words = {word: STRINGS[f"own_data_{word}"][language] for word in ("choose", "remove", "none", "used", "large")}
-    return {"words": words | {"label": spec.label[language], "help": spec.help[language]}, "limit": MAX_BYTES, "problem": problem}
+    return {
+        "words": words | {"colon": STRINGS["colon"][language], "label": spec.label[language], "help": spec.help[language]},
+        "limit": MAX_BYTES,
+        "problem": problem,
+    }
 
 
 _OWN_DATA = """

@@ -13,7 +13,7 @@ function draw(problem) {
   remove.textContent = words.remove;
   remove.hidden = !props.value;
   status.classList.toggle('stage-error', Boolean(problem));
-  status.textContent = problem || (props.value ? words.used + (name ? ': ' + name : '') : words.none);
+  status.textContent = problem || (props.value ? words.used + (name ? words.colon + name : '') : words.none);
 }
 
 function use(text) {

@@ -24,7 +24,7 @@ function drawPin() {
   const chip = root.querySelector('.stage-pinned');
   chip.hidden = !pinned;
   if (!pinned) return;
-  chip.querySelector('span').textContent = `${words().pinned}: ${pinned.run}` + (frame.charts && frame.state !== 'idle' && !comparable() ? ` — ${words().pinned_elsewhere}` : '');
+  chip.querySelector('span').textContent = words().pinned + words().colon + pinned.run + (frame.charts && frame.state !== 'idle' && !comparable() ? ` — ${words().pinned_elsewhere}` : '');
   chip.querySelector('button').textContent = words().unpin;
 }
 
