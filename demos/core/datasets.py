@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CLASSES = 10
-PIXELS = 64
 TEST_COUNT = 500
 Bundled = Literal["breast_cancer", "wine", "iris", "diabetes"]
 

@@ -151,11 +151,8 @@ def test_it_runs_on_every_device_here(demo: Demo, device: str) -> None:
 @on_every_preset
 def test_snapshots_come_often_enough(demo: Demo, preset: str) -> None:
     """At least every 200 ms on two idle cores; here other tests may run beside, so the typical gap is held, and no long silence."""
-    for attempt in (frames_of(demo.id, preset), None, None):  # a busy machine may hold one run up, not three
-        times = [frame.elapsed_s for frame in attempt or run(demo, preset)]
-        gaps = sorted(later - earlier for earlier, later in pairwise([0.0, *times]))
-        if gaps[len(gaps) // 2] < 0.2 and gaps[-1] < 1.0:
-            break
+    times = [frame.elapsed_s for frame in frames_of(demo.id, preset)]
+    gaps = sorted(later - earlier for earlier, later in pairwise([0.0, *times]))
     assert gaps[len(gaps) // 2] < 0.2
     assert gaps[-1] < 1.0
 
@@ -183,7 +180,7 @@ def test_the_extremes_of_every_parameter_run_without_an_error(demo: Demo) -> Non
     numbers = {name: spec for name, spec in demo.parameters.specs().items() if isinstance(spec, Number)}
     for name, spec in numbers.items():
         for extreme in (spec.low, spec.high):
-            start(demo, {name: extreme}, seconds=0.3)
+            start(demo, {name: extreme}, seconds=0.5)
     start(demo, {name: spec.low for name, spec in numbers.items()}, seconds=3)
     start(demo, {name: spec.high for name, spec in numbers.items()}, seconds=3)
 

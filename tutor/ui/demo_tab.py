@@ -73,7 +73,7 @@ class DemoTab:
         demo = next(iter(demos.values()))
         first = link.of_preset(demo, demo.default_preset)
         self.opened = gr.State(Opened(first, localized.initial))
-        self.mark = gr.Textbox(self.opened.value.mark, elem_classes="never-shown")  # states do not report a change by an unqueued event
+        self.mark = gr.Textbox(self.opened.value.mark, elem_classes=_AWAY)  # states do not report a change by an unqueued event
         self.configuration = gr.State(first)
         self.shown = gr.State(None)
         self.stopped = gr.State(None)
@@ -112,10 +112,10 @@ class DemoTab:
                     with gr.Row():
                         self.save_script = self.localized.worded(gr.Button, "save_script", size="sm", elem_id="save-script")
                         self.save_notebook = self.localized.worded(gr.Button, "save_notebook", size="sm", elem_id="save-notebook")
-                    self.saved = gr.Textbox(elem_id="saved-file", elem_classes="never-shown")
+                    self.saved = gr.Textbox(elem_id="saved-file", elem_classes=_AWAY)
                 with self.localized.worded(gr.Accordion, "scaled_down", open=False):
                     self.scaled_down = gr.Markdown(demo.scaled_down[language])
-                self.query = gr.Textbox(link.to_query(first, demo, language), elem_id="query", elem_classes="never-shown")
+                self.query = gr.Textbox(link.to_query(first, demo, language), elem_id="query", elem_classes=_AWAY)
                 self.share = self.localized.worded(gr.Button, "share", size="sm", elem_id="share")
                 self.questions = self.localized.worded(
                     gr.Dataset, "answers_questions", components=["textbox"], type="index", layout="gallery",
@@ -436,7 +436,7 @@ def _code(demo: Demo, configuration: Configuration) -> str:
     return demo.code(demo.parameters.parse(configuration.values))
 
 
-_AWAY = ["away"]  # a class: gradio heeds the visibility of a column neither at first nor while its tab has not been opened
+_AWAY = ["away"]  # the class of what is not shown (see style.css)
 _SCORE = "deep-learning-tutor-score"  # the browser's storage key
 _SHOW_LINK = "(query) => { history.replaceState(null, '', query) }"
 _LEAVE = "() => { history.replaceState(null, '', location.pathname) }"

@@ -33,6 +33,8 @@ function powerOfTen(value) {
   return mantissa === '1' ? power : mantissa === '-1' ? '−' + power : mantissa + '×' + power;
 }
 
+// Whether a chart of this width has its names above its axes, as on a phone.
+const isNarrow = width => width < 480;
 // About how wide a text of 12 px is, in pixels.
 const textWidth = text => [...text].reduce((sum, character) => sum + (character > '\u2e80' ? 12 : 7), 0);
 const withUnit = (text, unit) => unit ? text + '\u2009' + unit : text;

@@ -95,10 +95,13 @@ function lineSeries(line, chart, direct) {
   return series;
 }
 
-// The ends of the x axis, or of what is drawn over it; logarithms on a log axis.
+// A value of x as a place along its axis: its logarithm on a log axis.
+const placeOn = (spec, x) => spec.log ? Math.log(x) : x;
+
+// The places where the x axis, or what is drawn over it, ends.
 function reach(chart) {
   const all = chart.lines.flatMap(line => line.x);
-  return [chart.x.low ?? Math.min(...all), chart.x.high ?? Math.max(...all)].map(x => chart.x.log ? Math.log(x) : x);
+  return [chart.x.low ?? Math.min(...all), chart.x.high ?? Math.max(...all)].map(x => placeOn(chart.x, x));
 }
 
 // Names of rules stand above the plane, those at a side inwards; one that would run into its neighbour stands a row higher.
@@ -106,7 +109,7 @@ function placedRules(chart, width) {
   const [low, high] = reach(chart);
   let [end, lifted] = [-Infinity, false];
   return [...chart.rules].sort((a, b) => a.x - b.x).map(rule => {
-    const share = ((chart.x.log ? Math.log(rule.x) : rule.x) - low) / (high - low);
+    const share = (placeOn(chart.x, rule.x) - low) / (high - low);
     const align = share < 0.2 ? 'left' : share > 0.8 ? 'right' : 'center';
     const [at, wide] = [share * (width - 90), textWidth(rule.name)];
     const start = at - { left: 0, center: wide / 2, right: wide }[align];
@@ -133,8 +136,7 @@ function ruleLines(chart, width) {
 // Whether all lines end at the right, where there is room for their names; others are named in a legend.
 function endTogether(chart, lines) {
   if (lines.every(line => line.style === 'dots')) return false;
-  const place = x => chart.x.log ? Math.log(x) : x;
-  const last = lines.filter(line => line.x.length && line.style !== 'dots').map(line => place(line.x[line.x.length - 1]));
+  const last = lines.filter(line => line.x.length && line.style !== 'dots').map(line => placeOn(chart.x, line.x[line.x.length - 1]));
   const [low, high] = reach(chart);
   return !last.length || Math.max(...last) - Math.min(...last) <= 0.02 * (high - low);
 }
@@ -150,7 +152,7 @@ function lineNames(chart, width) {
 function lineOption(chart, width) {
   const { many, direct, items } = lineNames(chart, width);
   const rows = legendRows(items, width);
-  const narrow = width < 480;
+  const narrow = isNarrow(width);
   const [left, right, rules] = [narrow ? 52 : 72, direct ? (many ? 70 : 150) : 20, rulesHeight(chart, width)];
   const below = nameBelow(chart.x, width - left - right);
   return {
@@ -210,7 +212,7 @@ function categoryLabels(chart, width) {
 const barNames = chart => chart.groups.length > 1 ? chart.groups : [];
 
 function barOption(chart, width) {
-  const narrow = width < 480;
+  const narrow = isNarrow(width);
   const [left, items] = [narrow ? 52 : 72, barNames(chart)];
   const rows = legendRows(items, width);
   return {

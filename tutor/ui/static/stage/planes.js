@@ -128,7 +128,7 @@ function pathEnd(line) {
 const planeNames = chart => [...chart.lines, ...chart.points.filter(cloud => cloud.group === null)];
 
 function planeOption(chart, width, height) {
-  const narrow = width < 480;
+  const narrow = isNarrow(width);
   const named = planeNames(chart);
   const names = Math.max(0, ...chart.y.names.map(textWidth));
   const title = narrow ? 14 : 40;  // beside the names, if not above them
