@@ -32,6 +32,8 @@ from tutor.ui.strings import STRINGS
 log = logging.getLogger(__name__)
 
 _AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+# What changes the configuration: two changes at the same time would both start from the old one, and one would be lost.
+_IN_TURN: dict[str, Any] = {"concurrency_id": "configure", "concurrency_limit": 1, "show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class DemoTab:
 
         component.input(
             changed, [component, self.configuration, self.language], [component, self.configuration, self.code, self.query],
-            trigger_mode="always_last", **_AT_ONCE,
+            trigger_mode="always_last", **_IN_TURN,
         )  # fmt: skip
 
     # --- what the components show ---
@@ -305,7 +307,7 @@ class DemoTab:
         )
         self.demo_choice.input(self._pick_demo, [self.demo_choice, self.opened, self.language], self.opens, **opening)
         self.preset_choice.input(self._pick_preset, [self.preset_choice, self.opened, self.language], self.opens, **opening)
-        self.seed.input(self._pick_seed, [self.seed, self.configuration, self.language], reconfigured, **_AT_ONCE)
+        self.seed.input(self._pick_seed, [self.seed, self.configuration, self.language], reconfigured, **_IN_TURN)
         self.query.change(None, [self.query], None, js=_SHOW_LINK, api_visibility="private")
         self.share.click(None, [self.query], None, js=_COPY_LINK, api_visibility="private")
         for button, make in ((self.save_script, exports.script), (self.save_notebook, exports.notebook)):
